@@ -1,0 +1,333 @@
+//! Settings: defaults < `firstcome.toml` < `FIRSTCOME_*` in the environment < flags.
+//!
+//! A wrong value stops the start with the key, the value and what is allowed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cell::Cells;
+use crate::money::{AMOUNT_MAX, Amount, PRICE_MAX};
+
+/// All settings. Each is also read from `FIRSTCOME_<NAME>`; only `app` hands them out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Address the API listens on. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// Who may call: `none` (everybody; loopback only unless `--allow-insecure`).
+    pub auth: Auth,
+    /// What `type` of a problem is prefixed with, such as `https://shop.example`. Default: nothing.
+    pub public_url: String,
+
+    /// `redis://[user:password@]host:port/[db]`, or `rediss://` for TLS.
+    pub redis_url: Secret,
+    /// `mysql://user[:password]@host:port/database`; the database must exist.
+    pub mysql_url: Secret,
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
+    pub amqp_url: Secret,
+    /// Number of cells: fixed when the database is created. Only 1 in this release.
+    pub cells: u16,
+
+    /// Longest wait for one Redis reply, in milliseconds, before the caller gets 503.
+    ///
+    /// Default 2,000; allowed 10 to 60,000. A time-out does not tell whether the script ran.
+    pub redis_reply_timeout_ms: u64,
+    /// Connections to MySQL. Default 16; allowed 4 to 1,000.
+    pub mysql_connections: u32,
+    /// Topic exchange for paid orders. Default `firstcome`.
+    pub amqp_exchange: String,
+    /// Quorum queue of the data platform, bound to `order.*`. Default `firstcome.data-platform`.
+    pub amqp_queue: String,
+
+    /// Most of one charge, in minor units. Default 1,000,000,000.
+    pub charge_limit: Amount,
+    /// Most a charge may leave in a wallet, in minor units. Default 10,000,000,000.
+    pub wallet_limit: Amount,
+    /// How long an idempotency key is kept, in milliseconds. Default 24 hours; allowed 1 s to 30 days.
+    /// Memory in Redis: rate × time × about 110 bytes.
+    pub idempotency_ttl_ms: u64,
+
+    /// Persisted events that stay in Redis, for a MySQL failover that lost its tail. Default 100,000.
+    /// The same on all nodes.
+    pub keep_events: u64,
+    /// Events that may wait for MySQL before new writes get 503. Default 1,000,000.
+    /// The same on all nodes.
+    pub backlog_bound: u64,
+    /// Most events in one MySQL transaction. Default 2,000; allowed 1 to 10,000.
+    pub persist_batch_events: usize,
+    /// Messages on their way to RabbitMQ at once. Default 1,000; allowed 1 to 10,000.
+    pub publish_batch_messages: usize,
+    /// Longest wait for RabbitMQ's confirms, in milliseconds. Default 10,000; allowed 100 to 600,000.
+    pub publish_timeout_ms: u64,
+
+    /// Requests worked on at once; more get 503. Default 4,096; allowed 1 to 1,000,000.
+    pub max_in_flight: usize,
+    /// Open connections; more wait to be accepted. Default 16,384; allowed 1 to 1,000,000.
+    pub max_connections: usize,
+    /// Longest time for a request's headers, and between requests, in milliseconds. Default 5,000.
+    pub header_timeout_ms: u64,
+    /// Longest time for a request's body, in milliseconds. Default 5,000.
+    pub body_timeout_ms: u64,
+    /// How long requests in flight may take after SIGTERM, in milliseconds. Default 10,000.
+    pub drain_timeout_ms: u64,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    None,
+}
+
+/// A URL that may carry a password: it prints without it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The whole text, for the library that connects.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Secret {
+    /// Scheme and what follows the last `@`: never user or password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.split_once("://"), self.0.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://…@{place}"),
+            (Some(_), None) => f.write_str(&self.0),
+            (None, _) => f.write_str("…"),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            auth: Auth::None,
+            public_url: String::new(),
+            redis_url: Secret::new("redis://127.0.0.1:6379/"),
+            mysql_url: Secret::new("mysql://root@127.0.0.1:3306/firstcome"),
+            amqp_url: Secret::new("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            cells: 1,
+            redis_reply_timeout_ms: 2_000,
+            mysql_connections: 16,
+            amqp_exchange: "firstcome".to_owned(),
+            amqp_queue: "firstcome.data-platform".to_owned(),
+            charge_limit: 1_000_000_000,
+            wallet_limit: 10_000_000_000,
+            idempotency_ttl_ms: 24 * 60 * 60 * 1_000,
+            keep_events: 100_000,
+            backlog_bound: 1_000_000,
+            persist_batch_events: 2_000,
+            publish_batch_messages: 1_000,
+            publish_timeout_ms: 10_000,
+            max_in_flight: 4_096,
+            max_connections: 16_384,
+            header_timeout_ms: 5_000,
+            body_timeout_ms: 5_000,
+            drain_timeout_ms: 10_000,
+        }
+    }
+}
+
+/// A setting is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("setting `{key}`: {value} is not allowed; allowed: {allowed}")]
+pub struct WrongSetting {
+    pub key: String,
+    pub value: String,
+    pub allowed: String,
+}
+
+/// Bounds of every number, in the order of [`Settings`].
+const RANGES: &[(&str, RangeInclusive<u64>)] = &[
+    ("cells", 1..=1),
+    ("redis_reply_timeout_ms", 10..=60_000),
+    ("mysql_connections", 4..=1_000),
+    ("charge_limit", 1..=PRICE_MAX as u64),
+    ("wallet_limit", 1..=AMOUNT_MAX as u64 / 10),
+    ("idempotency_ttl_ms", 1_000..=30 * 24 * 60 * 60 * 1_000),
+    ("keep_events", 0..=100_000_000),
+    ("backlog_bound", 100..=100_000_000),
+    ("persist_batch_events", 1..=10_000),
+    ("publish_batch_messages", 1..=10_000),
+    ("publish_timeout_ms", 100..=600_000),
+    ("max_in_flight", 1..=1_000_000),
+    ("max_connections", 1..=1_000_000),
+    ("header_timeout_ms", 100..=600_000),
+    ("body_timeout_ms", 100..=600_000),
+    ("drain_timeout_ms", 0..=600_000),
+];
+
+/// What is allowed where it is no range of numbers.
+const FORMS: &[(&str, &str)] = &[
+    ("listen", "an address such as 127.0.0.1:8080"),
+    ("auth", "none"),
+    ("public_url", "nothing, or a URL such as https://shop.example"),
+    ("redis_url", "redis://host:port/ or rediss://host:port/"),
+    ("mysql_url", "mysql://user:password@host:port/database"),
+    ("amqp_url", "amqp://user:password@host:port/vhost or amqps://…"),
+    ("amqp_exchange", "1 to 255 characters"),
+    ("amqp_queue", "1 to 255 characters"),
+];
+
+impl Settings {
+    /// Reads `file` (it may be missing unless it was named), then the environment, then `flags`
+    /// (key and value as text).
+    pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, WrongSetting> {
+        let in_file = match file {
+            Some(path) => config::File::from(path).format(config::FileFormat::Toml).required(true),
+            None => config::File::new("firstcome.toml", config::FileFormat::Toml).required(false),
+        };
+        let file_only =
+            config::Config::builder().add_source(in_file.clone()).build().map_err(|error| wrong(&error))?;
+        let written: config::Map<String, config::Value> =
+            file_only.try_deserialize().map_err(|error| wrong(&error))?;
+        if let Some(key) = written.keys().find(|it| allowed(it).is_none()) {
+            let known: Vec<&str> = keys().collect();
+            return Err(WrongSetting {
+                key: key.clone(),
+                value: "an unknown key".to_owned(),
+                allowed: known.join(", "),
+            });
+        }
+        let environment = config::Environment::with_prefix("FIRSTCOME").try_parsing(true).ignore_empty(true);
+        let mut builder = config::Config::builder().add_source(in_file).add_source(environment);
+        for (key, value) in flags {
+            builder = builder.set_override(*key, value.clone()).map_err(|error| wrong(&error))?;
+        }
+        let settings: Self =
+            builder.build().and_then(config::Config::try_deserialize).map_err(|error| wrong(&error))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The number of cells; [`Settings::load`] has checked it.
+    pub fn cells(&self) -> Cells {
+        Cells::new(self.cells).expect("checked when loaded")
+    }
+
+    /// Length of the event log at which appending scripts refuse.
+    pub fn stream_bound(&self) -> u64 {
+        self.keep_events + self.backlog_bound
+    }
+
+    fn check(&self) -> Result<(), WrongSetting> {
+        let refuse = |key: &str, value: String| {
+            Err(WrongSetting { key: key.to_owned(), value, allowed: allowed(key).unwrap_or_default() })
+        };
+        let values = serde_json::to_value(self).expect("settings are plain values");
+        for (key, range) in RANGES {
+            let number = values[*key].as_u64();
+            if !number.is_some_and(|it| range.contains(&it)) {
+                return refuse(key, values[*key].to_string());
+            }
+        }
+        let schemes: [(&str, &Secret, &[&str]); 3] = [
+            ("redis_url", &self.redis_url, &["redis://", "rediss://"]),
+            ("mysql_url", &self.mysql_url, &["mysql://", "mariadb://"]),
+            ("amqp_url", &self.amqp_url, &["amqp://", "amqps://"]),
+        ];
+        for (key, url, schemes) in schemes {
+            if !schemes.iter().any(|it| url.expose().starts_with(it)) {
+                return refuse(key, url.to_string());
+            }
+        }
+        for (key, name) in [("amqp_exchange", &self.amqp_exchange), ("amqp_queue", &self.amqp_queue)] {
+            if !(1..=255).contains(&name.len()) {
+                return refuse(key, format!("{name:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().map(|it| it.0).chain(RANGES.iter().map(|it| it.0))
+}
+
+fn allowed(key: &str) -> Option<String> {
+    let range = RANGES.iter().find(|it| it.0 == key).map(|(_, it)| format!("{} to {}", it.start(), it.end()));
+    range.or_else(|| FORMS.iter().find(|it| it.0 == key).map(|it| it.1.to_owned()))
+}
+
+/// Turns the library's error into ours: it knows the key of a wrong type, and of a syntax error the line.
+fn wrong(error: &config::ConfigError) -> WrongSetting {
+    let key = match error {
+        config::ConfigError::Type { key: Some(key), .. } | config::ConfigError::At { key: Some(key), .. } => {
+            key.clone()
+        }
+        _ => String::new(),
+    };
+    let value = match error {
+        config::ConfigError::Type { unexpected, .. } => unexpected.to_string(),
+        other => other.to_string(),
+    };
+    let allowed = allowed(&key).unwrap_or_else(|| "a readable TOML file".to_owned());
+    WrongSetting { key: if key.is_empty() { "firstcome.toml".to_owned() } else { key }, value, allowed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_says_what_is_allowed() {
+        let values = serde_json::to_value(Settings::default()).unwrap();
+        let named: Vec<&str> = keys().collect();
+        for key in values.as_object().unwrap().keys() {
+            assert!(named.contains(&key.as_str()), "{key} has no row");
+        }
+        assert_eq!(named.len(), values.as_object().unwrap().len());
+        Settings::default().check().unwrap();
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_is_allowed() {
+        for (key, value, allowed) in [
+            ("cells", "3", "1 to 1"),
+            ("cells", "many", "1 to 1"),
+            ("listen", "nowhere", "127.0.0.1:8080"),
+            ("auth", "jwtt", "none"),
+            ("redis_url", "http://x", "redis://"),
+            ("max_in_flight", "0", "1 to 1000000"),
+            ("mysql_connections", "-1", "4 to 1000"),
+        ] {
+            let error = Settings::load(None, &[(key, value.to_owned())]).unwrap_err();
+            assert_eq!(error.key, key, "{error}");
+            assert!(error.allowed.contains(allowed), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_refused() {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        std::fs::write(file.path(), "lissten = \"127.0.0.1:1\"\n").unwrap();
+        assert_eq!(Settings::load(Some(file.path()), &[]).unwrap_err().key, "lissten");
+        std::fs::write(file.path(), "listen = \"127.0.0.1:1\"\n").unwrap();
+        assert_eq!(Settings::load(Some(file.path()), &[]).unwrap().listen.port(), 1);
+    }
+
+    #[test]
+    fn a_url_prints_without_its_password() {
+        let url = Secret::new("mysql://shop:hunter2@db:3306/firstcome");
+        assert_eq!(format!("{url} {url:?}"), "mysql://…@db:3306/firstcome mysql://…@db:3306/firstcome");
+    }
+}

@@ -1,0 +1,67 @@
+//! Connections to Redis: one shared for the hot path, a pool for bulk work, and single ones that
+//! never reconnect for what must not change servers half-way.
+
+use std::time::Duration;
+
+use deadpool_redis::{PoolConfig, Runtime, Timeouts};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, RedisError};
+
+/// Longest wait for a reply to bulk work (a chunk of a rebuild, a page of an audit).
+const BULK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections for bulk work at once: worker, trimmer, audit, and room for one more.
+const BULK_CONNECTIONS: usize = 4;
+
+/// Where Redis is and how long to wait for it.
+#[derive(Clone)]
+pub struct RedisServer {
+    info: ConnectionInfo,
+    client: redis::Client,
+    reply_timeout: Duration,
+}
+
+impl RedisServer {
+    /// Reads a `redis://` or `rediss://` URL; connects to nothing yet.
+    pub fn new(url: &str, reply_timeout: Duration) -> Result<Self, RedisError> {
+        let info = url.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = redis::Client::open(info.clone())?;
+        Ok(Self { info, client, reply_timeout })
+    }
+
+    /// A connection that all requests share and that reconnects by itself. It never sends a command twice.
+    pub async fn manager(&self) -> Result<ConnectionManager, RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(Some(self.reply_timeout))
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(20))
+            .set_max_delay(Duration::from_millis(100));
+        self.client.get_connection_manager_with_config(config).await
+    }
+
+    /// A connection of one's own that fails for good when the server goes away.
+    pub async fn own_connection(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(Some(BULK_TIMEOUT));
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// Connections for large replies, so that they do not stand in the way of small ones.
+    pub fn pool(&self) -> deadpool_redis::Pool {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(Some(BULK_TIMEOUT));
+        let manager = deadpool_redis::Manager::new_with_config(self.info.clone(), config)
+            .expect("the client was opened with the same address");
+        let wait = Some(Duration::from_secs(5));
+        let timeouts = Timeouts { wait, create: wait, recycle: wait };
+        deadpool_redis::Pool::builder(manager)
+            .config(PoolConfig { max_size: BULK_CONNECTIONS, timeouts, ..PoolConfig::default() })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a runtime is named")
+    }
+}

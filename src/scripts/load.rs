@@ -1,0 +1,528 @@
+//! Script texts per cell and epoch, the fence check, and calls by EVALSHA only.
+//!
+//! The script cache is the fence: it is gone after a restart of Redis, and a promoted replica does
+//! not have it. So NOSCRIPT is never met with a blind load. Scripts are loaded only where the fence
+//! script of the running epoch is present and the gate is open, on one connection that never
+//! reconnects; everything else is a recovery, which a worker does.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use redis::aio::{ConnectionManager, MultiplexedConnection};
+use redis::{Cmd, RedisError, ServerErrorKind, ToRedisArgs, Value};
+use tokio::sync::Notify;
+
+use super::connect::RedisServer;
+use super::keys;
+use crate::cell::{CellId, Cells, Epoch, Seq};
+
+macro_rules! scripts {
+    ($($variant:ident = $stem:literal),* $(,)?) => {
+        /// The scripts that run behind a cell's gate; one file of `lua/` each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Script { $($variant),* }
+
+        impl Script {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The stem of the Lua file, of the binding and of the metric label.
+            pub fn stem(self) -> &'static str {
+                match self { $(Self::$variant => $stem),* }
+            }
+
+            /// The file as written, header included.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("../../lua/", $stem, ".lua"))),* }
+            }
+        }
+    };
+}
+
+scripts! {
+    Fence = "fence",
+    UserCreate = "user_create",
+    BalanceGet = "balance_get",
+    BalanceCharge = "balance_charge",
+    ProductSet = "product_set",
+    ProductList = "product_list",
+    ProductRestock = "product_restock",
+    OrderPlace = "order_place",
+    OrderGet = "order_get",
+    EventsRead = "events_read",
+    EventsTrim = "events_trim",
+    AuditRead = "audit_read",
+}
+
+impl Script {
+    /// Whether the script appends an event, and so is refused while the backlog is full.
+    fn appends(self) -> bool {
+        self.text().contains("redis.call('XADD'")
+    }
+}
+
+/// Why a script gave no outcome of its own.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ScriptError {
+    /// Nothing ran: the cell is being recovered, or closed.
+    #[error("cell {0} is closed")]
+    CellClosed(CellId),
+    /// Nothing ran: too many events wait for MySQL.
+    #[error("the backlog of cell {0} is full")]
+    BacklogFull(CellId),
+    /// Nothing ran: Redis cannot be reached or refuses for now (out of memory, loading, …).
+    #[error("redis refuses: {0}")]
+    Refused(String),
+    /// The script may have run. A retry under the same idempotency key finds out.
+    #[error("redis did not answer: {0}")]
+    Unknown(String),
+    /// The script failed. Where it may have stopped half-way, the cell's gate was shut.
+    #[error("script {script} failed: {reason}")]
+    Failed { script: &'static str, reason: String },
+}
+
+/// For a script that takes keys only.
+pub(super) const NO_ARGS: &[&str] = &[];
+
+/// What all nodes must agree on for the texts of one cell to be the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    pub epoch: Epoch,
+    /// `master_replid` that the recovery saw, where the server has replicas; scripts compare it,
+    /// because a demoted server can come back with its scripts and the copied gate.
+    pub replid: Option<String>,
+}
+
+/// The texts and digests of one cell in one epoch.
+struct ScriptSet {
+    fence: Fence,
+    digests: Vec<String>,
+    texts: Vec<String>,
+}
+
+impl ScriptSet {
+    fn new(cell: CellId, fence: Fence, stream_bound: u64) -> Self {
+        let texts: Vec<String> =
+            Script::ALL.iter().map(|it| with_prologue(*it, cell, &fence, stream_bound)).collect();
+        let digests = texts.iter().map(|it| redis::Script::new(it).get_hash().to_owned()).collect();
+        Self { fence, digests, texts }
+    }
+}
+
+/// Puts the fence in front of a script's body: one line each, behind `#!lua`.
+fn with_prologue(script: Script, cell: CellId, fence: &Fence, stream_bound: u64) -> String {
+    let Fence { epoch, replid } = fence;
+    let body = script.text().strip_prefix("#!lua\n").expect("every script starts with #!lua");
+    let mut text = format!(
+        "#!lua\nlocal CELL, EPOCH = '{cell}', '{epoch}'\n\
+         if redis.call('GET', KEYS[1]) ~= EPOCH then return {{'CLOSED'}} end\n"
+    );
+    if let Some(replid) = replid {
+        text += &format!(
+            "if not string.find(redis.call('INFO', 'replication'), 'master_replid:{replid}', 1, true) \
+             then return {{'CLOSED'}} end\n"
+        );
+    }
+    if script.appends() {
+        text +=
+            &format!("if redis.call('XLEN', KEYS[2]) >= {stream_bound} then return {{'BACKLOG_FULL'}} end\n");
+    }
+    text + body
+}
+
+/// What a node knows of one cell on Redis's side.
+struct CellSlot {
+    set: ArcSwapOption<ScriptSet>,
+    /// Number of the newest event this node acknowledged. Held while the epoch changes, so that an
+    /// acknowledgement is either in the note that confirms an epoch, or refused.
+    highest: Mutex<Seq>,
+    /// When loading was last tried in vain, so that a storm of refusals does not become one of connections.
+    last_vain_load: tokio::sync::Mutex<Option<Instant>>,
+}
+
+struct Shared {
+    server: RedisServer,
+    slots: Vec<CellSlot>,
+    cells: Cells,
+    stream_bound: u64,
+    trouble: Notify,
+}
+
+/// Calls scripts. Cheap to clone.
+#[derive(Clone)]
+pub struct Scripts {
+    shared: Arc<Shared>,
+    link: Link,
+}
+
+#[derive(Clone)]
+enum Link {
+    /// One connection that pipelines all concurrent requests: the hot path.
+    Shared(ConnectionManager),
+    /// Connections for large replies, with a long time-out: worker, audit, seed.
+    Bulk(deadpool_redis::Pool),
+}
+
+/// How long a vain look for the fence is believed.
+const VAIN_LOAD_PAUSE: Duration = Duration::from_millis(50);
+
+impl Scripts {
+    /// Connects. `stream_bound` is the length of the event log at which appending scripts refuse.
+    pub async fn connect(server: RedisServer, cells: Cells, stream_bound: u64) -> Result<Self, RedisError> {
+        let link = Link::Shared(server.manager().await?);
+        let slots = cells
+            .all()
+            .map(|_| CellSlot {
+                set: ArcSwapOption::empty(),
+                highest: Mutex::new(0),
+                last_vain_load: tokio::sync::Mutex::new(None),
+            })
+            .collect();
+        let shared = Shared { server, slots, cells, stream_bound, trouble: Notify::new() };
+        Ok(Self { shared: Arc::new(shared), link })
+    }
+
+    /// The same scripts over connections of their own, with the long time-out.
+    pub fn bulk(&self) -> Self {
+        Self { shared: self.shared.clone(), link: Link::Bulk(self.shared.server.pool()) }
+    }
+
+    pub fn cells(&self) -> Cells {
+        self.shared.cells
+    }
+
+    pub fn server(&self) -> &RedisServer {
+        &self.shared.server
+    }
+
+    /// Wakes when a call met a closed cell: what the node knows of `cells` may be old.
+    pub async fn trouble(&self) {
+        self.shared.trouble.notified().await;
+    }
+
+    /// Turns to the texts of an epoch. An older epoch than the known one is ignored.
+    pub fn adopt(&self, cell: CellId, fence: Fence) {
+        let slot = self.slot(cell);
+        let _no_acknowledgement = slot.highest.lock().expect("no panic while held");
+        let known = slot.set.load();
+        if known.as_ref().is_some_and(|it| it.fence == fence || it.fence.epoch > fence.epoch) {
+            return;
+        }
+        slot.set.store(Some(Arc::new(ScriptSet::new(cell, fence, self.shared.stream_bound))));
+    }
+
+    /// The fence of the epoch that this node works in.
+    pub fn fence(&self, cell: CellId) -> Option<Fence> {
+        self.slot(cell).set.load().as_ref().map(|it| it.fence.clone())
+    }
+
+    /// Number of the newest event of a cell that this node acknowledged.
+    pub fn highest(&self, cell: CellId) -> Seq {
+        *self.slot(cell).highest.lock().expect("no panic while held")
+    }
+
+    /// Whether the server holds this epoch's fence script and its gate is open: then nothing was lost
+    /// and only texts are missing (a new release, another setting), which this loads.
+    ///
+    /// All of it happens on `connection`, which never reconnects: the server cannot change in between.
+    pub async fn load_behind_fence(
+        &self,
+        connection: &mut MultiplexedConnection,
+        cell: CellId,
+    ) -> Result<bool, RedisError> {
+        let Some(set) = self.slot(cell).set.load_full() else { return Ok(false) };
+        let fence = &set.digests[Script::Fence as usize];
+        let (present,): (bool,) =
+            redis::cmd("SCRIPT").arg("EXISTS").arg(fence).query_async(connection).await?;
+        let gate: Option<String> = redis::cmd("GET").arg(keys::gate(cell)).query_async(connection).await?;
+        if !present || gate != Some(set.fence.epoch.to_string()) {
+            return Ok(false);
+        }
+        self.load_all(connection, cell).await?;
+        Ok(true)
+    }
+
+    /// Loads all texts of the adopted epoch. Only a recovery may, and [`Self::load_behind_fence`].
+    pub async fn load_all(
+        &self,
+        connection: &mut MultiplexedConnection,
+        cell: CellId,
+    ) -> Result<(), RedisError> {
+        let Some(set) = self.slot(cell).set.load_full() else { return Ok(()) };
+        for text in &set.texts {
+            redis::cmd("SCRIPT").arg("LOAD").arg(text).exec_async(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a script. `extra_keys` follow the gate and the event log.
+    ///
+    /// # Errors
+    /// After [`ScriptError::Unknown`] the script may have run; after the others nothing has changed,
+    /// but for [`ScriptError::Failed`] past the script's first write, where the gate was shut.
+    pub(super) async fn call(
+        &self,
+        script: Script,
+        cell: CellId,
+        extra_keys: &[String],
+        args: &[impl ToRedisArgs],
+    ) -> Result<Reply, ScriptError> {
+        let started = Instant::now();
+        let result = self.call_or_load(script, cell, extra_keys, args).await;
+        let outcome = match &result {
+            Ok(reply) => reply.outcome,
+            Err(ScriptError::CellClosed(_)) => "CLOSED",
+            Err(ScriptError::BacklogFull(_)) => "BACKLOG_FULL",
+            Err(ScriptError::Refused(_)) => "REFUSED",
+            Err(ScriptError::Unknown(_)) => "UNKNOWN",
+            Err(ScriptError::Failed { .. }) => "FAILED",
+        };
+        metrics::histogram!("firstcome_script_duration_seconds", "script" => script.stem(), "outcome" => outcome)
+            .record(started.elapsed());
+        result
+    }
+
+    async fn call_or_load(
+        &self,
+        script: Script,
+        cell: CellId,
+        extra_keys: &[String],
+        args: &[impl ToRedisArgs],
+    ) -> Result<Reply, ScriptError> {
+        let slot = self.slot(cell);
+        let mut may_load = true;
+        loop {
+            let Some(set) = slot.set.load_full() else {
+                self.shared.trouble.notify_one();
+                return Err(ScriptError::CellClosed(cell));
+            };
+            let mut command = redis::cmd("EVALSHA");
+            command.arg(&set.digests[script as usize]).arg(extra_keys.len() + 2);
+            command.arg(keys::gate(cell)).arg(keys::events(cell)).arg(extra_keys).arg(args);
+            match self.send(&command).await {
+                Ok(value) => {
+                    let reply = Reply::new(script, set.fence.epoch, value)?;
+                    return match reply.outcome {
+                        "CLOSED" => {
+                            self.shared.trouble.notify_one();
+                            Err(ScriptError::CellClosed(cell))
+                        }
+                        "BACKLOG_FULL" => Err(ScriptError::BacklogFull(cell)),
+                        _ => Ok(reply),
+                    };
+                }
+                Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    let moved_on = self.fence(cell).is_none_or(|it| it != set.fence);
+                    if moved_on || (may_load && self.try_load(cell).await) {
+                        may_load = moved_on;
+                        continue;
+                    }
+                    self.shared.trouble.notify_one();
+                    return Err(ScriptError::CellClosed(cell));
+                }
+                Err(error) => return Err(self.classify(script, cell, &set, &error).await),
+            }
+        }
+    }
+
+    async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+        match &self.link {
+            Link::Shared(manager) => command.query_async(&mut manager.clone()).await,
+            Link::Bulk(pool) => {
+                let mut connection = pool.get().await.map_err(|error| match error {
+                    deadpool_redis::PoolError::Backend(error) => error,
+                    other => RedisError::from((redis::ErrorKind::Io, "no connection", other.to_string())),
+                })?;
+                command.query_async(&mut *connection).await
+            }
+        }
+    }
+
+    async fn try_load(&self, cell: CellId) -> bool {
+        let mut last_vain = self.slot(cell).last_vain_load.lock().await;
+        if last_vain.is_some_and(|it| it.elapsed() < VAIN_LOAD_PAUSE) {
+            return false;
+        }
+        let loaded = match self.shared.server.own_connection().await {
+            Ok(mut connection) => self.load_behind_fence(&mut connection, cell).await.unwrap_or(false),
+            Err(_) => false,
+        };
+        *last_vain = (!loaded).then(Instant::now);
+        loaded
+    }
+
+    async fn classify(
+        &self,
+        script: Script,
+        cell: CellId,
+        set: &ScriptSet,
+        error: &RedisError,
+    ) -> ScriptError {
+        const REFUSALS: [&str; 12] = [
+            "OOM",
+            "NOREPLICAS",
+            "MISCONF",
+            "LOADING",
+            "BUSY",
+            "TRYAGAIN",
+            "MOVED",
+            "ASK",
+            "READONLY",
+            "CLUSTERDOWN",
+            "MASTERDOWN",
+            "NOPERM",
+        ];
+        let text = error.to_string();
+        if error.is_connection_refusal() || error.code().is_some_and(|it| REFUSALS.contains(&it)) {
+            return ScriptError::Refused(text);
+        }
+        if !matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension) {
+            return ScriptError::Unknown(text);
+        }
+        let first_write = set.texts[script as usize].lines().position(|it| it.contains("redis.call('XADD'"));
+        // Lua never rolls back: from the first write on, the script may have stopped half-way.
+        let half_way = match (first_write, failed_line(error.detail().unwrap_or_default())) {
+            (None, _) => false,
+            (Some(write), Some(failed)) => failed > write,
+            (Some(_), None) => true,
+        };
+        tracing::error!(script = script.stem(), %cell, %error, half_way, "a script failed");
+        if half_way {
+            match self.shut(cell, set.fence.epoch, true).await {
+                Ok(_) => tracing::error!(%cell, "gate shut; the cell will be rebuilt from MySQL"),
+                Err(error) => tracing::error!(%cell, %error, "the gate could not be shut"),
+            }
+        }
+        ScriptError::Failed { script: script.stem(), reason: text }
+    }
+
+    /// Shuts the gate of one epoch; `suspect` demands a rebuild. False: it was another epoch's.
+    pub async fn shut(&self, cell: CellId, epoch: Epoch, suspect: bool) -> Result<bool, RedisError> {
+        let mut command = super::recovery::command(super::recovery::CELL_SHUT, cell);
+        command.arg(epoch).arg(u8::from(suspect));
+        let (outcome,): (String,) = decode(self.send(&command).await?)?;
+        Ok(outcome == "SHUT")
+    }
+
+    /// Notes that this node vouches for an event.
+    ///
+    /// # Errors
+    /// [`ScriptError::Unknown`] where the node has turned to a newer epoch since the call: the event
+    /// may be among those that the recovery did not find, so nobody may vouch for it.
+    pub(super) fn acknowledge(&self, cell: CellId, epoch: Epoch, seq: Seq) -> Result<(), ScriptError> {
+        let slot = self.slot(cell);
+        let mut highest = slot.highest.lock().expect("no panic while held");
+        if slot.set.load().as_ref().is_none_or(|it| it.fence.epoch != epoch) {
+            return Err(ScriptError::Unknown(format!("cell {cell} moved past epoch {epoch}")));
+        }
+        *highest = (*highest).max(seq);
+        Ok(())
+    }
+
+    fn slot(&self, cell: CellId) -> &CellSlot {
+        &self.shared.slots[usize::from(cell.0)]
+    }
+}
+
+pub(super) fn decode<T: redis::FromRedisValue>(value: Value) -> Result<T, RedisError> {
+    Ok(T::from_redis_value(value)?)
+}
+
+/// The 0-based line that a failed script names: `…, on @user_script:14.`
+fn failed_line(detail: &str) -> Option<usize> {
+    let (_, after) = detail.rsplit_once("@user_script:")?;
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// An outcome word and what came with it.
+pub(super) struct Reply {
+    pub outcome: &'static str,
+    /// The epoch in which the script ran.
+    pub epoch: Epoch,
+    script: Script,
+    values: Vec<Value>,
+}
+
+impl Reply {
+    fn new(script: Script, epoch: Epoch, value: Value) -> Result<Self, ScriptError> {
+        let Value::Array(values) = value else { return Err(malformed(script, "no array")) };
+        let outcome = match values.first() {
+            Some(Value::BulkString(word)) => {
+                std::str::from_utf8(word).ok().and_then(|it| known_outcome(script, it))
+            }
+            _ => None,
+        };
+        let outcome = outcome.ok_or_else(|| malformed(script, "unknown outcome"))?;
+        Ok(Self { outcome, epoch, script, values })
+    }
+
+    pub fn int(&self, index: usize) -> Result<i64, ScriptError> {
+        match self.values.get(index) {
+            Some(Value::Int(value)) => Ok(*value),
+            _ => Err(malformed(self.script, &format!("item {index} is no integer"))),
+        }
+    }
+
+    pub fn text(&self, index: usize) -> Result<&str, ScriptError> {
+        let text = match self.values.get(index) {
+            Some(Value::BulkString(bytes)) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        text.ok_or_else(|| malformed(self.script, &format!("item {index} is no text")))
+    }
+
+    /// Takes an item out, for nested arrays.
+    pub fn take<T: redis::FromRedisValue>(&mut self, index: usize) -> Result<T, ScriptError> {
+        let value = self.values.get_mut(index).map(std::mem::take).unwrap_or_default();
+        decode(value).map_err(|error| malformed(self.script, &format!("item {index}: {error}")))
+    }
+
+    /// The outcome is one that the binding does not know.
+    pub fn unexpected(&self) -> ScriptError {
+        malformed(self.script, self.outcome)
+    }
+}
+
+fn malformed(script: Script, reason: &str) -> ScriptError {
+    ScriptError::Failed { script: script.stem(), reason: format!("malformed reply: {reason}") }
+}
+
+/// Outcome words as the header of the Lua file lists them, so that a label is never a free text.
+fn known_outcome(script: Script, word: &str) -> Option<&'static str> {
+    ["CLOSED", "BACKLOG_FULL"].into_iter().chain(header_outcomes(script)).find(|it| *it == word)
+}
+
+/// The outcomes in a script's RETURNS section: the lines that begin with a word in capitals.
+pub fn header_outcomes(script: Script) -> impl Iterator<Item = &'static str> {
+    script
+        .text()
+        .lines()
+        .skip_while(|it| !it.starts_with("-- RETURNS"))
+        .skip(1)
+        .take_while(|it| it.starts_with("--   "))
+        .filter_map(|it| it.strip_prefix("--   ")?.split(' ').next())
+        .filter(|it| it.len() > 2 && it.bytes().all(|it| it.is_ascii_uppercase() || it == b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_script_names_its_line() {
+        assert_eq!(failed_line("wrong kind of value script: ed04, on @user_script:4."), Some(3));
+        assert_eq!(failed_line("user_script:4: attempt to … script: on @user_script:12."), Some(11));
+        assert_eq!(failed_line("something else"), None);
+    }
+
+    #[test]
+    fn the_prologue_carries_cell_epoch_and_replid() {
+        let fence = Fence { epoch: 8, replid: Some("abc".to_owned()) };
+        let text = with_prologue(Script::OrderPlace, CellId(3), &fence, 200);
+        let lines: Vec<&str> = text.lines().take(5).collect();
+        assert_eq!(lines[..2], ["#!lua", "local CELL, EPOCH = '3', '8'"]);
+        assert!(lines[3].contains("master_replid:abc") && lines[4].contains(">= 200"));
+        assert!(!with_prologue(Script::BalanceGet, CellId(3), &fence, 200).contains("XLEN"));
+    }
+}

@@ -1,0 +1,31 @@
+//! The Rust half of `lua/`: one typed binding per script, and what they share.
+
+pub mod audit_read;
+pub mod balance_charge;
+pub mod balance_get;
+pub mod connect;
+pub mod events_read;
+pub mod events_trim;
+pub mod keys;
+pub mod load;
+pub mod order_get;
+pub mod order_place;
+pub mod product_list;
+pub mod product_restock;
+pub mod product_set;
+pub mod recovery;
+pub mod user_create;
+
+pub use load::{Fence, Script, ScriptError, Scripts};
+
+use crate::cell::CellId;
+use crate::idempotency::Idempotency;
+use crate::ids::UserId;
+
+/// The declared key and the arguments of a request's idempotency key: fingerprint, key.
+fn idempotency_parts(cell: CellId, scope: Option<UserId>, of: Option<&Idempotency>) -> (String, &str, &str) {
+    match of {
+        Some(it) => (keys::idempotency(cell, scope, &it.key), it.fingerprint.as_str(), it.key.as_str()),
+        None => (keys::no_idempotency(cell), "", ""),
+    }
+}

@@ -1,0 +1,128 @@
+//! Typed binding of `lua/order_place.lua`; the header of that file is the contract.
+
+use super::load::{Script, ScriptError, Scripts};
+use super::{idempotency_parts, keys};
+use crate::cell::{Seq, order_id};
+use crate::idempotency::{Idempotency, Seen};
+use crate::ids::{CouponId, OrderId, UserId};
+use crate::money::Amount;
+use crate::order::{Order, OrderItem, OrderLine, OrderStatus};
+use crate::time::{self, Millis};
+
+/// What can happen when an order is placed and paid at once, in the order the script tests it.
+/// `item` is an index into the items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderPlace {
+    KeyReused,
+    UserNotFound,
+    NotFound { item: usize },
+    OptionRequired { item: usize },
+    TotalTooLarge,
+    SaleNotOpen { item: usize },
+    LimitExceeded { item: usize, remaining: i64 },
+    OutOfStock { item: usize, remaining: i64 },
+    BalanceTooLow,
+    Paid { order: Order, balance: Amount, seen: Seen },
+}
+
+/// The stored answer: what the first request with a key was told, but for what the request says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Answer {
+    seq: Seq,
+    at_ms: Millis,
+    total: Amount,
+    discount: Amount,
+    balance: Amount,
+    coupon: Option<CouponId>,
+    unit_prices: Vec<Amount>,
+}
+
+impl Answer {
+    /// Reads `<seq> <at_ms> <total> <discount> <balance> <coupon_id or 0> <unit price,…>`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut next = || words.next();
+        Some(Self {
+            seq: next()?.parse().ok()?,
+            at_ms: next()?.parse().ok()?,
+            total: next()?.parse().ok()?,
+            discount: next()?.parse().ok()?,
+            balance: next()?.parse().ok()?,
+            coupon: next()?.parse().ok(),
+            unit_prices: next()?.split(',').map(|it| it.parse().ok()).collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Buys `items` (each SKU once, 1 to 50) for `user` and pays for them, in one atomic step.
+///
+/// # Errors
+/// After [`ScriptError::Unknown`] the order may have been placed; a retry is safe with a key.
+pub async fn order_place(
+    scripts: &Scripts,
+    user: UserId,
+    items: &[OrderItem],
+    idempotency: Option<&Idempotency>,
+    idempotency_ttl_ms: u64,
+) -> Result<OrderPlace, ScriptError> {
+    let cell = scripts.cells().of_user(user);
+    let (idem_key, fingerprint, key) = idempotency_parts(cell, Some(user), idempotency);
+    let mut extra_keys = Vec::with_capacity(items.len() + 3);
+    extra_keys.extend([keys::user(cell, user), keys::bought(cell, user), idem_key]);
+    extra_keys.extend(items.iter().map(|it| keys::sku(cell, it.sku)));
+    let (user_text, ttl_text) = (user.to_string(), idempotency_ttl_ms.to_string());
+    let numbers: Vec<String> = items
+        .iter()
+        .flat_map(|it| [it.sku.product.to_string(), it.sku.option.to_string(), it.quantity.to_string()])
+        .collect();
+    let mut args = vec![user_text.as_str(), fingerprint, key, ttl_text.as_str()];
+    args.extend(numbers.iter().map(String::as_str));
+
+    let reply = scripts.call(Script::OrderPlace, cell, &extra_keys, &args).await?;
+    let item = || Ok::<_, ScriptError>(reply.int(2)? as usize - 1);
+    let paid = |seen| {
+        let answer = Answer::parse(reply.text(1)?).filter(|it| it.unit_prices.len() == items.len());
+        let answer = answer.ok_or_else(|| reply.unexpected())?;
+        let id = order_id(cell, answer.seq).ok_or_else(|| reply.unexpected())?;
+        scripts.acknowledge(cell, reply.epoch, answer.seq)?;
+        Ok(OrderPlace::Paid { balance: answer.balance, order: paid_order(id, user, items, &answer), seen })
+    };
+    match reply.outcome {
+        "KEY_REUSED" => Ok(OrderPlace::KeyReused),
+        "REPLAYED" => paid(Seen::Replayed),
+        "USER_NOT_FOUND" => Ok(OrderPlace::UserNotFound),
+        "NOT_FOUND" => Ok(OrderPlace::NotFound { item: item()? }),
+        "OPTION_REQUIRED" => Ok(OrderPlace::OptionRequired { item: item()? }),
+        "TOTAL_TOO_LARGE" => Ok(OrderPlace::TotalTooLarge),
+        "SALE_NOT_OPEN" => Ok(OrderPlace::SaleNotOpen { item: item()? }),
+        "LIMIT_EXCEEDED" => Ok(OrderPlace::LimitExceeded { item: item()?, remaining: reply.int(3)? }),
+        "OUT_OF_STOCK" => Ok(OrderPlace::OutOfStock { item: item()?, remaining: reply.int(3)? }),
+        "BALANCE_TOO_LOW" => Ok(OrderPlace::BalanceTooLow),
+        "PAID" => paid(Seen::New),
+        _ => Err(reply.unexpected()),
+    }
+}
+
+fn paid_order(id: OrderId, user: UserId, items: &[OrderItem], answer: &Answer) -> Order {
+    let lines = items.iter().zip(&answer.unit_prices).map(|(item, unit_price)| OrderLine {
+        product_id: item.sku.product,
+        option_id: item.sku.option.shown(),
+        quantity: item.quantity,
+        unit_price: *unit_price,
+    });
+    Order {
+        order_id: id,
+        user_id: user,
+        status: OrderStatus::Paid,
+        items: lines.collect(),
+        total: answer.total,
+        discount: answer.discount,
+        paid: answer.total - answer.discount,
+        coupon_id: answer.coupon,
+        placed_at: time::from_millis(answer.at_ms),
+        expires_at: None,
+        paid_at: Some(time::from_millis(answer.at_ms)),
+        cancelled_at: None,
+        refunded_at: None,
+    }
+}
