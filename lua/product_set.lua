@@ -24,7 +24,7 @@
 --   CREATED        seq = the event's number
 --   UPDATED        seq = the event's number
 -- EFFECTS  on CREATED and UPDATED: one product_set event; product, products and the SKUs are written;
---          SKUs of options left out lose their price, which ends their sale; units stay where they are
+--          SKUs of options left out lose their price, window and limit, which ends their sale; their units stay
 -- COST     O(SKUs given + SKUs listed before), at most 50 each
 -- RETRY    safe: the same product again changes nothing but the event log
 
@@ -72,7 +72,9 @@ for i = 1, count do
 end
 local sku_key = '{c' .. CELL .. '}:sku:' .. ARGV[1] .. ':'
 for option in string.gmatch(before or '', '%d+') do
-  if not listed[option] then redis.call('HDEL', sku_key .. option, 'price') end
+  if not listed[option] then
+    redis.call('HDEL', sku_key .. option, 'price', 'starts_at_ms', 'ends_at_ms', 'limit')
+  end
 end
 -- A product with options has no SKU 0 to sell; the mark tells "which option?" from "no such product".
 if listed['0'] then

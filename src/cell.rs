@@ -49,6 +49,36 @@ impl FromStr for Position {
     }
 }
 
+/// Whether a cell sells, as MySQL has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CellState {
+    /// Open, or to be recovered unasked.
+    Open,
+    /// Shut until somebody opens it: `operator`, `database_behind`.
+    Closed { reason: String },
+}
+
+/// One cell as MySQL has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellView {
+    pub cell: CellId,
+    pub state: CellState,
+    pub epoch: Epoch,
+    /// The last event that MySQL has.
+    pub persisted: Position,
+    /// Acknowledged events that were lost for good, in all recoveries so far.
+    pub lost_events: u64,
+}
+
+/// What all nodes must agree on for the texts of one cell to be the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    pub epoch: Epoch,
+    /// `master_replid` that the recovery saw, where the server has replicas; scripts compare it,
+    /// because a demoted server can come back with its scripts and the copied gate.
+    pub replid: Option<String>,
+}
+
 /// Most cells an engine can have; the width of the cell in an order id.
 pub const CELLS_MAX: u16 = 1024;
 

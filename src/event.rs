@@ -4,7 +4,7 @@
 //! value the body: words separated by spaces, the only free text last. A worker reads this release's
 //! versions and the previous release's. `docs/events.md` lists the bodies.
 
-use crate::cell::{CellId, Position, order_id};
+use crate::cell::{CellId, NotAPosition, Position, order_id};
 use crate::idempotency::Fingerprint;
 use crate::ids::{CouponId, OptionId, ProductId, UserId};
 use crate::money::Amount;
@@ -15,9 +15,10 @@ use crate::time::{self, Millis};
 /// One fact, with the absolute values after it, so that MySQL's rows and a rebuild need nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The first entry of an epoch.
+    /// The first entry of an epoch, and the last event before it that MySQL has.
     Opener {
         at_ms: Millis,
+        kept: Position,
     },
     UserCreated {
         at_ms: Millis,
@@ -103,12 +104,39 @@ pub enum EventError {
     Malformed { kind: String, body: String },
 }
 
+/// One entry as Redis gives it: `{id, {kind, body}}`.
+pub type RawEntry = (String, Vec<String>);
+
+/// One entry of the event log.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub position: Position,
+    /// `order_paid:1`
+    pub kind: String,
+    pub body: String,
+}
+
+impl Entry {
+    /// Errors say what was found instead of an entry.
+    pub fn from_raw((id, fields): RawEntry) -> Result<Self, String> {
+        let position = id.parse().map_err(|error: NotAPosition| error.to_string())?;
+        match <[String; 2]>::try_from(fields) {
+            Ok([kind, body]) => Ok(Self { position, kind, body }),
+            Err(fields) => Err(format!("entry {id} has {} fields, not 2", fields.len())),
+        }
+    }
+
+    pub fn event(&self) -> Result<Event, EventError> {
+        Event::parse(&self.kind, &self.body)
+    }
+}
+
 impl Event {
     /// Reads an entry of the log.
     pub fn parse(kind: &str, body: &str) -> Result<Self, EventError> {
         let mut words = Words(body);
         let event = match kind {
-            "opener:1" => words.next().map(|at_ms| Self::Opener { at_ms }),
+            "opener:1" => opener(&mut words),
             "user_created:1" => user_created(&mut words),
             "charged:1" => charged(&mut words),
             "product_set:1" => product_set(&mut words),
@@ -194,6 +222,10 @@ impl<'a> Words<'a> {
             }
         }
     }
+}
+
+fn opener(words: &mut Words) -> Option<Event> {
+    Some(Event::Opener { at_ms: words.next()?, kept: words.next()? })
 }
 
 fn user_created(words: &mut Words) -> Option<Event> {

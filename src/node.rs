@@ -1,30 +1,129 @@
 //! What this process knows of the cells, and what it tells: it reads `cells`, notes the highest event
 //! it vouches for, and feeds a watch channel that http and scripts look at.
 
+use std::time::Duration;
+
+use sqlx::mysql::MySqlPool;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::cell::{CellId, Epoch, Position};
-
-/// Whether a cell sells, as MySQL has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CellState {
-    /// Open, or to be recovered unasked.
-    Open,
-    /// Shut until somebody opens it: `operator`, `database_behind`.
-    Closed { reason: String },
-}
-
-/// One cell as MySQL has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CellView {
-    pub cell: CellId,
-    pub state: CellState,
-    pub epoch: Epoch,
-    /// The last event that MySQL has.
-    pub persisted: Position,
-    /// Acknowledged events that were lost for good, in all recoveries so far.
-    pub lost_events: u64,
-}
+use crate::cell::{CellState, CellView};
+use crate::mysql::cells::{self, Note};
+use crate::scripts::Scripts;
+use crate::scripts::fence::fence_check;
 
 /// The newest view of all cells, by cell id; `None` until MySQL was read once.
 pub type CellWatch = watch::Receiver<Option<Vec<CellView>>>;
+
+/// How often `cells` is read while all is well; also how often the note is written.
+const CALM: Duration = Duration::from_secs(1);
+
+/// How often while a cell does not sell: a recovery waits for this node's note.
+const ALERT: Duration = Duration::from_millis(50);
+
+/// One process that serves the API or works; its name in `nodes`.
+pub struct Node {
+    name: String,
+    mysql: MySqlPool,
+    scripts: Scripts,
+    views: watch::Sender<Option<Vec<CellView>>>,
+}
+
+impl Node {
+    pub fn new(mysql: MySqlPool, scripts: Scripts) -> Self {
+        Self { name: uuid::Uuid::now_v7().to_string(), mysql, scripts, views: watch::Sender::new(None) }
+    }
+
+    pub fn watch(&self) -> CellWatch {
+        self.views.subscribe()
+    }
+
+    /// Reads `cells` and writes this node's note, until `stop`. While MySQL is away the node goes on with
+    /// what it knows; when MySQL is back, it first reports its highest, then learns the epoch.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut alert;
+        let mut reported_failure = false;
+        while !stop.is_cancelled() {
+            match self.refresh().await {
+                Ok(all_open) => {
+                    alert = !all_open;
+                    reported_failure = false;
+                }
+                Err(error) => {
+                    alert = false;
+                    if !std::mem::replace(&mut reported_failure, true) {
+                        tracing::warn!(%error, "cells cannot be read; going on with what is known");
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(if alert { ALERT } else { CALM }) => {}
+                () = self.scripts.trouble() => tokio::time::sleep(ALERT / 5).await,
+            }
+        }
+    }
+
+    /// One reading and one note per cell; true when all cells sell.
+    pub async fn refresh(&self) -> Result<bool, sqlx::Error> {
+        self.write_notes().await?;
+        let rows = cells::read_all(&self.mysql).await?;
+        let mut turned = false;
+        for row in &rows {
+            if let Some(fence) = row.fence() {
+                turned |= self.scripts.fence(row.view.cell).is_none_or(|it| it.epoch < fence.epoch);
+                self.scripts.adopt(row.view.cell, fence);
+            }
+        }
+        if turned {
+            self.write_notes().await?;
+        }
+        let views: Vec<CellView> = rows.into_iter().map(|it| it.view).collect();
+        let mut all_open = true;
+        for view in &views {
+            let gate = self.gate(view).await;
+            all_open &= gate == Gate::Open;
+            let label = view.cell.to_string();
+            metrics::gauge!("firstcome_gate_open", "cell" => label.clone())
+                .set(f64::from(gate == Gate::Open));
+            metrics::gauge!("firstcome_epoch", "cell" => label.clone()).set(view.epoch as f64);
+            metrics::gauge!("firstcome_lost_events", "cell" => label).set(view.lost_events as f64);
+        }
+        self.views.send_replace(Some(views));
+        Ok(all_open)
+    }
+
+    async fn gate(&self, view: &CellView) -> Gate {
+        match fence_check(&self.scripts, view.cell).await {
+            Ok(()) if view.state == CellState::Open => Gate::Open,
+            Ok(()) | Err(_) => Gate::Shut,
+        }
+    }
+
+    async fn write_notes(&self) -> Result<(), sqlx::Error> {
+        for cell in self.scripts.cells().all() {
+            // The epoch first: nothing of an older one is acknowledged after it was read.
+            let Some(fence) = self.scripts.fence(cell) else { continue };
+            let note = Note { epoch: fence.epoch, highest: self.scripts.highest(cell) };
+            let lost = cells::write_note(&self.mysql, &self.name, cell, note).await?;
+            if lost > 0 {
+                metrics::counter!("firstcome_lost_events_total", "cell" => cell.to_string()).increment(lost);
+                tracing::error!(%cell, lost, "events that this node acknowledged are lost");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the last notes, at the end of an orderly life.
+    pub async fn leave(&self) {
+        if let Err(error) = self.write_notes().await {
+            tracing::warn!(%error, "the last note was not written");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Shut,
+}

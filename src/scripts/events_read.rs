@@ -2,34 +2,7 @@
 
 use super::load::{Script, ScriptError, Scripts};
 use crate::cell::{CellId, Epoch, Position};
-use crate::event::{Event, EventError};
-
-/// One entry as Redis gives it: `{id, {kind, body}}`.
-pub type RawEntry = (String, Vec<String>);
-
-/// One entry of the event log.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub position: Position,
-    /// `order_paid:1`
-    pub kind: String,
-    pub body: String,
-}
-
-impl Entry {
-    /// Errors say what was found instead of an entry.
-    pub fn from_raw((id, fields): RawEntry) -> Result<Self, String> {
-        let position = id.parse().map_err(|error: crate::cell::NotAPosition| error.to_string())?;
-        match <[String; 2]>::try_from(fields) {
-            Ok([kind, body]) => Ok(Self { position, kind, body }),
-            Err(fields) => Err(format!("entry {id} has {} fields, not 2", fields.len())),
-        }
-    }
-
-    pub fn event(&self) -> Result<Event, EventError> {
-        Event::parse(&self.kind, &self.body)
-    }
-}
+use crate::event::{Entry, RawEntry};
 
 /// A piece of the event log, read in one instant with the proof that the gate is open.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::connect::RedisServer;
 use super::keys;
-use crate::cell::{CellId, Cells, Epoch, Seq};
+use crate::cell::{CellId, Cells, Epoch, Fence, Seq};
 
 macro_rules! scripts {
     ($($variant:ident = $stem:literal),* $(,)?) => {
@@ -83,15 +83,6 @@ pub enum ScriptError {
 
 /// For a script that takes keys only.
 pub(super) const NO_ARGS: &[&str] = &[];
-
-/// What all nodes must agree on for the texts of one cell to be the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fence {
-    pub epoch: Epoch,
-    /// `master_replid` that the recovery saw, where the server has replicas; scripts compare it,
-    /// because a demoted server can come back with its scripts and the copied gate.
-    pub replid: Option<String>,
-}
 
 /// The texts and digests of one cell in one epoch.
 struct ScriptSet {

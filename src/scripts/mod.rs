@@ -6,6 +6,7 @@ pub mod balance_get;
 pub mod connect;
 pub mod events_read;
 pub mod events_trim;
+pub mod fence;
 pub mod keys;
 pub mod load;
 pub mod order_get;
@@ -16,7 +17,7 @@ pub mod product_set;
 pub mod recovery;
 pub mod user_create;
 
-pub use load::{Fence, Script, ScriptError, Scripts};
+pub use load::{Script, ScriptError, Scripts};
 
 use crate::cell::CellId;
 use crate::idempotency::Idempotency;

@@ -5,10 +5,10 @@
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError};
 
-use super::events_read::{Entry, RawEntry};
 use super::keys;
 use super::load::Scripts;
-use crate::cell::{CellId, Epoch, Position};
+use crate::cell::{CellId, Epoch, Position, Seq};
+use crate::event::{Entry, RawEntry};
 
 pub(super) const CELL_SHUT: &str = include_str!("../../lua/recovery/cell_shut.lua");
 const CELL_LOOK: &str = include_str!("../../lua/recovery/cell_look.lua");
@@ -161,9 +161,12 @@ impl CellInRecovery {
     }
 
     /// Appends the epoch's first entry, loads its scripts, opens the gate.
-    pub async fn open(mut self, scripts: &Scripts, base: u64) -> Result<(), StepError> {
+    ///
+    /// `kept` is the last event that MySQL has; the opener names it, so that a reader can tell the one
+    /// legal gap from a loss.
+    pub async fn open(mut self, scripts: &Scripts, base: Seq, kept: Position) -> Result<(), StepError> {
         let mut step = self.step(CELL_OPENER);
-        step.arg(Position { epoch: self.epoch, seq: base }.to_string());
+        step.arg(Position { epoch: self.epoch, seq: base }.to_string()).arg(kept.to_string());
         let (outcome,): (String,) = step.query_async(&mut self.connection).await?;
         self.check(&outcome)?;
         scripts.load_all(&mut self.connection, self.cell).await?;

@@ -1,0 +1,137 @@
+//! The exchange and queue of the data platform, and confirmed publishing.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+
+use crate::config::Secret;
+
+/// One message on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    pub id: &'a str,
+    pub routing_key: &'a str,
+    pub body: &'a str,
+}
+
+/// What became of a message. Only `Confirmed` is delivered; a missing answer says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Confirmed,
+    /// No queue took it; the broker acknowledges such a message all the same.
+    Returned,
+    /// A full queue, or a broker in trouble.
+    Refused,
+}
+
+/// Publishing failed as a whole; what was sent may have arrived.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("amqp: {0}")]
+    Amqp(#[from] lapin::Error),
+    #[error("no confirm within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// A connection with confirms, for one publisher.
+pub struct Publisher {
+    connection: Connection,
+    channel: Channel,
+    exchange: String,
+    timeout: Duration,
+}
+
+impl Publisher {
+    /// Connects and declares the topology: a durable topic exchange, and a quorum queue that refuses
+    /// (instead of dropping the oldest message) where a policy limits its length.
+    pub async fn connect(
+        url: &Secret,
+        exchange: &str,
+        queue: &str,
+        timeout: Duration,
+    ) -> Result<Self, PublishError> {
+        within(timeout, async {
+            let properties = ConnectionProperties::default().with_connection_name("firstcome".into());
+            let connection = Connection::connect(url.expose(), properties).await?;
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            channel
+                .exchange_declare(exchange.into(), ExchangeKind::Topic, durable, FieldTable::default())
+                .await?;
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString(LongString::from("quorum")));
+            arguments.insert("x-overflow".into(), AMQPValue::LongString(LongString::from("reject-publish")));
+            let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+            channel.queue_declare(queue.into(), durable, arguments).await?;
+            let bind = QueueBindOptions::default();
+            channel
+                .queue_bind(queue.into(), exchange.into(), "order.*".into(), bind, FieldTable::default())
+                .await?;
+            Ok(Self { connection, channel, exchange: exchange.to_owned(), timeout })
+        })
+        .await
+    }
+
+    /// Sends all messages, then waits for all confirms; one outcome for each message, in their order.
+    ///
+    /// # Errors
+    /// After an error the connection is of no more use, and any of the messages may have arrived.
+    pub async fn publish(&self, messages: &[Message<'_>]) -> Result<Vec<Outcome>, PublishError> {
+        // A blocked connection (a memory alarm) stops writing without an error: the time-out ends it.
+        within(self.timeout, async {
+            let mut confirms = FuturesOrdered::new();
+            for message in messages {
+                let properties = BasicProperties::default()
+                    .with_delivery_mode(2)
+                    .with_message_id(message.id.into())
+                    .with_content_type("application/cloudevents+json".into());
+                let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
+                let confirm = self
+                    .channel
+                    .basic_publish(
+                        self.exchange.as_str().into(),
+                        message.routing_key.into(),
+                        mandatory,
+                        message.body.as_bytes(),
+                        properties,
+                    )
+                    .await?;
+                confirms.push_back(confirm);
+            }
+            let mut outcomes = Vec::with_capacity(messages.len());
+            while let Some(confirm) = confirms.next().await {
+                let confirm = confirm?;
+                let acknowledged = confirm.is_ack();
+                outcomes.push(match (acknowledged, confirm.take_message().is_some()) {
+                    (true, false) => Outcome::Confirmed,
+                    (_, true) => Outcome::Returned,
+                    (false, false) => Outcome::Refused,
+                });
+            }
+            Ok(outcomes)
+        })
+        .await
+    }
+
+    /// Says good-bye to the broker.
+    pub async fn close(self) {
+        // Nothing depends on the good-bye: all confirms are in.
+        let _ =
+            within(Duration::from_secs(1), async { Ok(self.connection.close(200, "done".into()).await?) })
+                .await;
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, PublishError>>,
+) -> Result<T, PublishError> {
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(PublishError::TimedOut(limit)))
+}

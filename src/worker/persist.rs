@@ -1,0 +1,206 @@
+//! Events to MySQL: read a batch behind the position, write it, trim.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use super::recover::{self, Because};
+use crate::cell::{CellId, Position};
+use crate::event::{Entry, Event};
+use crate::mysql::cells;
+use crate::mysql::persist::{Batch, PersistError, bury, persist};
+use crate::scripts::ScriptError;
+use crate::scripts::events_read::{EventsRead, events_read};
+use crate::scripts::events_trim::events_trim;
+use crate::time::Millis;
+
+/// Pause when nothing waits. An idle cell costs 200 small calls a second.
+const IDLE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Why a round did not persist.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    #[error(transparent)]
+    Persist(#[from] PersistError),
+    #[error("mysql: {0}")]
+    Mysql(#[from] sqlx::Error),
+    /// The log does not go on where MySQL stands: events are lost, or MySQL lost its tail.
+    #[error("the log of cell {cell} has a gap: {found} after {after}")]
+    Gap { cell: CellId, after: Position, found: Position },
+}
+
+/// Persists one cell's events until `stop`.
+pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
+    let mut failures = backoff();
+    let mut position = None;
+    while !stop.is_cancelled() {
+        let pause = match round(&worker, cell, &mut position).await {
+            Ok(0) => IDLE_PAUSE,
+            Ok(_) => {
+                failures = backoff();
+                continue;
+            }
+            Err(error) => {
+                // Whatever happened, MySQL knows where it stands; what we believed may be old.
+                position = None;
+                mend(&worker, cell, &error).await;
+                failures.next().unwrap_or(Duration::from_secs(2))
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn backoff() -> backon::ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Does what can be done about a failed round; the loop tries again afterwards.
+async fn mend(worker: &Worker, cell: CellId, error: &RoundError) {
+    let because = match error {
+        RoundError::Script(ScriptError::CellClosed(_)) => Because::Closed,
+        RoundError::Gap { .. } => Because::Gap,
+        RoundError::Persist(PersistError::NotTheWriter(_)) => {
+            tracing::warn!(%cell, "another worker persists this cell, or its epoch has moved on");
+            return;
+        }
+        RoundError::Script(_) | RoundError::Persist(_) | RoundError::Mysql(_) => {
+            metrics::counter!("firstcome_persist_failures_total", "cell" => cell.to_string()).increment(1);
+            tracing::warn!(%cell, %error, "persisting pauses");
+            return;
+        }
+    };
+    if because == Because::Gap {
+        tracing::error!(%cell, %error, "events are missing; recovering");
+    }
+    recover::recover_unasked(worker, cell, because).await;
+}
+
+/// Persists one batch; returns how many events.
+async fn round(worker: &Worker, cell: CellId, position: &mut Option<Position>) -> Result<usize, RoundError> {
+    let from = match *position {
+        Some(known) => known,
+        None => cells::read(&worker.mysql, cell).await?.view.persisted,
+    };
+    let read = events_read(&worker.scripts, cell, from, worker.settings.persist_batch_events).await?;
+    check_contiguous(cell, from, &read)?;
+    *position = Some(from);
+    gauge_backlog(cell, from, &read);
+    if read.entries.is_empty() {
+        return Ok(0);
+    }
+    let started = Instant::now();
+    let to =
+        persist_or_bisect(worker, Batch { cell, writer: read.epoch, from, entries: &read.entries }).await?;
+    *position = Some(to);
+    metrics::histogram!("firstcome_persist_commit_seconds").record(started.elapsed());
+    metrics::histogram!("firstcome_persist_batch_events").record(read.entries.len() as f64);
+    metrics::counter!("firstcome_persisted_events_total").increment(read.entries.len() as u64);
+    trim(worker, cell, to, &read).await;
+    Ok(read.entries.len())
+}
+
+/// Each event's number is the one before plus one; the only legal gap is an epoch's opener, which
+/// names the event it follows.
+fn check_contiguous(cell: CellId, from: Position, read: &EventsRead) -> Result<(), RoundError> {
+    if read.newest < from {
+        return Err(RoundError::Gap { cell, after: from, found: read.newest });
+    }
+    let mut after = from;
+    for entry in &read.entries {
+        if !follows(after, entry) {
+            return Err(RoundError::Gap { cell, after, found: entry.position });
+        }
+        after = entry.position;
+    }
+    Ok(())
+}
+
+/// Whether an entry is the very next one.
+pub(super) fn follows(after: Position, entry: &Entry) -> bool {
+    if entry.position.epoch == after.epoch {
+        return entry.position.seq == after.seq + 1;
+    }
+    let opener = entry.event().ok();
+    entry.position > after && matches!(opener, Some(Event::Opener { kept, .. }) if kept == after)
+}
+
+/// Commits a batch; where the server refuses its data, halves it until the one bad event is alone,
+/// and parks that one, so that it never stalls the cell.
+pub(super) async fn persist_or_bisect(worker: &Worker, batch: Batch<'_>) -> Result<Position, PersistError> {
+    let error = match persist(&worker.mysql, batch).await {
+        Err(PersistError::BadData(error)) => error,
+        other => return other,
+    };
+    if let [entry] = batch.entries {
+        tracing::error!(cell = %batch.cell, event = %entry.position, kind = entry.kind, %error, "a dead event");
+        metrics::counter!("firstcome_dead_events_total", "cell" => batch.cell.to_string()).increment(1);
+        return bury(&worker.mysql, batch, &error.to_string()).await;
+    }
+    let (first, second) = batch.entries.split_at(batch.entries.len() / 2);
+    let middle = Box::pin(persist_or_bisect(worker, Batch { entries: first, ..batch })).await?;
+    Box::pin(persist_or_bisect(worker, Batch { from: middle, entries: second, ..batch })).await
+}
+
+/// Drops persisted entries beyond those that are kept. A failure costs memory only, and is retried
+/// with the next batch.
+async fn trim(worker: &Worker, cell: CellId, persisted: Position, read: &EventsRead) {
+    let mut surplus = read.length.saturating_sub(worker.settings.keep_events);
+    while surplus > 0 && persisted.epoch == read.epoch {
+        let trimmed =
+            events_trim(&worker.scripts, cell, read.epoch, persisted.seq, worker.settings.keep_events).await;
+        match trimmed {
+            Ok(0) => return,
+            Ok(dropped) => surplus = surplus.saturating_sub(dropped),
+            Err(error) => {
+                tracing::warn!(%cell, %error, "trimming pauses");
+                return;
+            }
+        }
+    }
+}
+
+fn gauge_backlog(cell: CellId, from: Position, read: &EventsRead) {
+    let label = cell.to_string();
+    // Entries of one epoch are contiguous; across an opener the difference would count its jump.
+    let backlog =
+        if from.epoch == read.newest.epoch { read.newest.seq - from.seq } else { read.entries.len() as u64 };
+    metrics::gauge!("firstcome_backlog_events", "cell" => label.clone()).set(backlog as f64);
+    let oldest: Option<Millis> = read.entries.first().and_then(|it| it.body.split(' ').next()?.parse().ok());
+    let lag_ms = oldest.map_or(0, |at_ms| (chrono::Utc::now().timestamp_millis() - at_ms).max(0));
+    metrics::gauge!("firstcome_persist_lag_seconds", "cell" => label).set(lag_ms as f64 / 1_000.0);
+}
+
+/// Persists until nothing waits; for tests and orderly shutdowns. Recovers the cell where it is closed.
+///
+/// # Errors
+/// The first failure after which a recovery or a second reading of the position did not help within
+/// `patience`.
+pub async fn drain(worker: &Worker, cell: CellId, patience: Duration) -> Result<(), RoundError> {
+    let deadline = Instant::now() + patience;
+    let mut position = None;
+    loop {
+        match round(worker, cell, &mut position).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(error) => {
+                position = None;
+                mend(worker, cell, &error).await;
+                tokio::time::sleep(IDLE_PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Messages to RabbitMQ: at least once, never before MySQL has them.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use crate::cell::{CellId, Seq};
+use crate::message::message_id;
+use crate::mysql::outbox::{self, NamedLock, OutboxRow};
+use crate::rabbitmq::{Message, Outcome, PublishError, Publisher};
+
+/// Pause when nothing waits, or when what waits was not taken.
+const IDLE_PAUSE: Duration = Duration::from_millis(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum PublishRoundError {
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("mysql: {0}")]
+    Mysql(#[from] sqlx::Error),
+}
+
+/// Publishes one cell's messages until `stop`. Of several workers one does; the lock only saves work.
+pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
+    let backoff = || {
+        ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(5))
+            .with_jitter()
+            .without_max_times()
+            .build()
+    };
+    let mut failures = backoff();
+    while !stop.is_cancelled() {
+        let pause = match publish_while_locked(&worker, cell, &stop, || failures = backoff()).await {
+            Ok(()) => Duration::from_secs(1),
+            Err(error) => {
+                metrics::counter!("firstcome_publish_failures_total").increment(1);
+                tracing::warn!(%cell, %error, "publishing pauses");
+                failures.next().unwrap_or(Duration::from_secs(5))
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Publishes until `stop` or a failure; returns at once where another worker has the lock.
+async fn publish_while_locked(
+    worker: &Worker,
+    cell: CellId,
+    stop: &CancellationToken,
+    mut progressed: impl FnMut(),
+) -> Result<(), PublishRoundError> {
+    let Some(mut lock) = NamedLock::try_take(&worker.mysql, "publish", cell).await? else { return Ok(()) };
+    let publisher = connect(worker).await?;
+    let mut last_look = Instant::now();
+    while !stop.is_cancelled() {
+        let taken = round(worker, cell, &publisher).await?;
+        if taken > 0 {
+            progressed();
+            continue;
+        }
+        if last_look.elapsed() > Duration::from_secs(1) {
+            last_look = Instant::now();
+            metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string())
+                .set(outbox::depth(&worker.mysql, cell).await? as f64);
+            if !lock.is_held().await {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(IDLE_PAUSE) => {}
+        }
+    }
+    publisher.close().await;
+    Ok(())
+}
+
+async fn connect(worker: &Worker) -> Result<Publisher, PublishError> {
+    let settings = &worker.settings;
+    let timeout = Duration::from_millis(settings.publish_timeout_ms);
+    Publisher::connect(&settings.amqp_url, &settings.amqp_exchange, &settings.amqp_queue, timeout).await
+}
+
+/// Sends the oldest messages and deletes exactly the confirmed ones; returns how many.
+async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<usize, PublishRoundError> {
+    let rows = outbox::waiting(&worker.mysql, cell, 0, worker.settings.publish_batch_messages).await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<String> = rows.iter().map(|it| message_id(cell, it.seq)).collect();
+    let messages: Vec<Message> = rows.iter().zip(&ids).map(|(row, id)| as_message(row, id)).collect();
+    let started = Instant::now();
+    let outcomes = publisher.publish(&messages).await?;
+    metrics::histogram!("firstcome_publish_batch_seconds").record(started.elapsed());
+
+    let confirmed: Vec<Seq> =
+        rows.iter().zip(&outcomes).filter(|it| *it.1 == Outcome::Confirmed).map(|it| it.0.seq).collect();
+    for (reason, outcome) in [("returned", Outcome::Returned), ("refused", Outcome::Refused)] {
+        let count = outcomes.iter().filter(|it| **it == outcome).count();
+        if count > 0 {
+            metrics::counter!("firstcome_publish_refusals_total", "reason" => reason).increment(count as u64);
+            tracing::warn!(%cell, count, reason, "messages stay in the outbox");
+        }
+    }
+    outbox::confirm(&worker.mysql, cell, &confirmed).await?;
+    metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
+    Ok(confirmed.len())
+}
+
+fn as_message<'a>(row: &'a OutboxRow, id: &'a str) -> Message<'a> {
+    Message { id, routing_key: &row.kind, body: &row.payload }
+}
+
+/// Publishes until the outbox is empty; for tests and orderly shutdowns.
+///
+/// # Errors
+/// What still failed when `patience` was over.
+pub async fn drain(worker: &Worker, cell: CellId, patience: Duration) -> Result<(), PublishRoundError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let drained = async {
+            let publisher = connect(worker).await?;
+            while outbox::depth(&worker.mysql, cell).await? > 0 {
+                if round(worker, cell, &publisher).await? == 0 {
+                    tokio::time::sleep(IDLE_PAUSE).await;
+                }
+                if Instant::now() > deadline {
+                    return Err(PublishError::TimedOut(patience).into());
+                }
+            }
+            publisher.close().await;
+            Ok::<_, PublishRoundError>(())
+        };
+        match drained.await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(IDLE_PAUSE).await,
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Recovery of a cell after Redis lost something, or may have: `docs/architecture.md` says why each
+//! step is where it is.
+//!
+//! All steps on Redis go over one connection that never reconnects; any lost connection or unknown
+//! COMMIT ends the attempt, and the next one starts with the next epoch.
+
+use std::time::{Duration, Instant};
+
+use super::Worker;
+use super::persist::follows;
+use super::rebuild::{Progress, Silent, rebuild};
+use crate::cell::{CellId, CellState, Epoch, Fence, Position, Seq};
+use crate::mysql::cells::{self, CellRow, Recovered};
+use crate::mysql::outbox::NamedLock;
+use crate::mysql::persist::{Batch, PersistError};
+use crate::scripts::recovery::{CellInRecovery, CellLook, StepError, look};
+
+/// How long nodes have to say that they turned to the new epoch.
+const NOTES_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long another recovery is left alone before it counts as stuck.
+const POLITENESS: Duration = Duration::from_secs(10);
+
+/// Events persisted at once.
+const SURVIVORS: usize = 2_000;
+
+/// What a recovery answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// NOSCRIPT or a shut gate: perhaps nothing is lost.
+    Closed,
+    /// The log has a gap: something is lost, whatever the fence says.
+    Gap,
+    /// An operator wants the cell rebuilt from MySQL.
+    Asked,
+}
+
+/// How a recovery ended well.
+#[derive(Debug, Clone)]
+pub enum RecoverOutcome {
+    /// This epoch's fence is present and the gate open: only script texts were missing.
+    StillOpen,
+    /// Closed by an operator, or because MySQL is behind; left alone.
+    LeftClosed { reason: String },
+    /// Open in a new epoch.
+    Opened(Recovered),
+}
+
+/// How a recovery ended otherwise. The cell stays shut, and the next attempt starts over.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    #[error(transparent)]
+    Step(#[from] StepError),
+    #[error("redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    #[error("mysql: {0}")]
+    Mysql(#[from] sqlx::Error),
+    #[error("{0}")]
+    Persist(#[from] PersistError),
+    /// Somebody else raised the epoch.
+    #[error("superseded by another recovery")]
+    Superseded,
+    /// MySQL lacks what Redis has trimmed already: restore MySQL further, then open the cell.
+    #[error("mysql is behind: events {0} to {1} are neither there nor in redis")]
+    DatabaseBehind(Seq, Seq),
+    /// A rebuild would leave out their rows.
+    #[error("{0} dead events are unresolved")]
+    DeadEvents(u64),
+    #[error("a row cannot be restored: {0}")]
+    Row(String),
+}
+
+/// Recovers a cell that a loop found shut. Failures are logged; the loop comes again.
+pub(super) async fn recover_unasked(worker: &Worker, cell: CellId, because: Because) {
+    match politely(worker, cell, because).await {
+        Ok(Some(RecoverOutcome::Opened(found))) => {
+            metrics::counter!("firstcome_recoveries_total", "cell" => cell.to_string()).increment(1);
+            tracing::info!(%cell, epoch = found.epoch, rebuilt = found.rebuilt, "cell is open");
+        }
+        Ok(Some(RecoverOutcome::StillOpen | RecoverOutcome::LeftClosed { .. }) | None) => {}
+        Err(error) => tracing::warn!(%cell, %error, "the cell stays shut for now"),
+    }
+}
+
+/// `None`: another worker is at it.
+async fn politely(
+    worker: &Worker,
+    cell: CellId,
+    because: Because,
+) -> Result<Option<RecoverOutcome>, RecoverError> {
+    let started = Instant::now();
+    loop {
+        let lock = NamedLock::try_take(&worker.mysql, "recover", cell).await?;
+        if lock.is_some() || started.elapsed() > POLITENESS {
+            return recover(worker, cell, because, &Silent).await.map(Some);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let view = cells::read(&worker.mysql, cell).await?;
+        if let Some(fence) = view.fence().filter(|it| Some(it) != worker.scripts.fence(cell).as_ref()) {
+            worker.scripts.adopt(cell, fence);
+            return Ok(None);
+        }
+    }
+}
+
+/// Recovers a cell: afterwards it is open in a new epoch and holds exactly what MySQL holds, or it
+/// never was shut.
+pub async fn recover(
+    worker: &Worker,
+    cell: CellId,
+    because: Because,
+    progress: &dyn Progress,
+) -> Result<RecoverOutcome, RecoverError> {
+    let mut connection = worker.scripts.server().own_connection().await?;
+    let row = cells::read(&worker.mysql, cell).await?;
+    if let CellState::Closed { reason } = row.view.state {
+        return Ok(RecoverOutcome::LeftClosed { reason });
+    }
+    if let Some(fence) = row.fence() {
+        worker.scripts.adopt(cell, fence);
+        if because == Because::Closed && worker.scripts.load_behind_fence(&mut connection, cell).await? {
+            return Ok(RecoverOutcome::StillOpen);
+        }
+    }
+    let seen = look(&mut connection, cell).await?;
+    let epoch = row.view.epoch.max(seen.gate_epoch()).max(seen.newest.epoch) + 1;
+    if !cells::claim_epoch(&worker.mysql, cell, row.view.epoch, epoch).await? {
+        return Err(RecoverError::Superseded);
+    }
+    tracing::warn!(%cell, epoch, ?because, gate = seen.gate, newest = %seen.newest, persisted = %row.view.persisted, "recovering");
+    let (mut in_recovery, seen) = CellInRecovery::take(connection, cell, epoch).await?;
+    // Whoever claimed a newer epoch in between has not seen our token: step back.
+    if cells::read(&worker.mysql, cell).await?.view.epoch != epoch {
+        return Err(RecoverError::Superseded);
+    }
+    // From here on this node vouches for nothing of an older epoch.
+    worker.scripts.adopt(cell, Fence { epoch, replid: None });
+
+    let survivors = persist_survivors(worker, cell, &mut in_recovery, row.view.persisted).await?;
+    let kept = survivors.kept;
+    if let Some(missing) = missing_in_mysql(kept, &seen, &survivors) {
+        let reason = format!("database_behind: events {} to {}", missing.0, missing.1);
+        cells::set_state(&worker.mysql, cell, Some(&reason)).await?;
+        tracing::error!(%cell, reason, "closed");
+        return Err(RecoverError::DatabaseBehind(missing.0, missing.1));
+    }
+    let noted = highest_note(worker, cell, epoch).await?;
+    let highest = noted.max(if survivors.gap { seen.newest.seq } else { 0 });
+    let must_rebuild = because != Because::Closed
+        || seen.suspect
+        || survivors.gap
+        || seen.newest != kept
+        || highest > kept.seq
+        || seen.newest == Position::default();
+    if must_rebuild {
+        rebuild(&mut in_recovery, cell, &worker.mysql, worker.settings.idempotency_ttl_ms, progress).await?;
+    }
+    let found = Recovered {
+        cell,
+        epoch,
+        kept,
+        rebuilt: must_rebuild,
+        lost_to: if highest > kept.seq { highest } else { 0 },
+        base: base(worker, &row, kept, &seen, highest).await?,
+        replid: in_recovery.replid().await?,
+    };
+    open(worker, in_recovery, found).await
+}
+
+struct Survivors {
+    /// The last event that MySQL has now.
+    kept: Position,
+    /// Entries follow behind `kept` that do not connect to it.
+    gap: bool,
+}
+
+/// Persists what the log still has behind MySQL's position.
+async fn persist_survivors(
+    worker: &Worker,
+    cell: CellId,
+    in_recovery: &mut CellInRecovery,
+    mut kept: Position,
+) -> Result<Survivors, RecoverError> {
+    loop {
+        let entries = in_recovery.survivors(kept, SURVIVORS).await?;
+        let mut after = kept;
+        let connected = entries
+            .iter()
+            .take_while(|it| {
+                let connects = follows(after, it);
+                after = it.position;
+                connects
+            })
+            .count();
+        if connected > 0 {
+            let batch =
+                Batch { cell, writer: in_recovery.epoch(), from: kept, entries: &entries[..connected] };
+            kept = super::persist::persist_or_bisect(worker, batch).await?;
+        }
+        if connected < entries.len() {
+            return Ok(Survivors { kept, gap: true });
+        }
+        if entries.is_empty() {
+            return Ok(Survivors { kept, gap: false });
+        }
+    }
+}
+
+/// The range that neither MySQL nor the log has any more: the log begins behind MySQL's position.
+fn missing_in_mysql(kept: Position, seen: &CellLook, survivors: &Survivors) -> Option<(Seq, Seq)> {
+    let begins_behind = survivors.gap && seen.oldest > kept && seen.oldest.seq > kept.seq + 1;
+    begins_behind.then_some((kept.seq + 1, seen.oldest.seq - 1))
+}
+
+/// The highest number that any node vouches for, once all that are awake have turned to the epoch.
+async fn highest_note(worker: &Worker, cell: CellId, epoch: Epoch) -> Result<Seq, RecoverError> {
+    let started = Instant::now();
+    loop {
+        let notes = cells::read_notes(&worker.mysql, cell, epoch).await?;
+        if notes.waiting == 0 || started.elapsed() > NOTES_PATIENCE {
+            return Ok(notes.highest.max(worker.scripts.highest(cell)));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The opener's number: past anything that may ever have been handed out, since only persisted entries
+/// are trimmed and scripts refuse beyond the bound.
+async fn base(
+    worker: &Worker,
+    row: &CellRow,
+    kept: Position,
+    seen: &CellLook,
+    highest: Seq,
+) -> Result<Seq, RecoverError> {
+    let bound = cells::stream_bound(&worker.mysql).await?;
+    Ok(kept.seq.max(row.base).max(seen.newest.seq).max(highest) + bound + 1)
+}
+
+async fn open(
+    worker: &Worker,
+    in_recovery: CellInRecovery,
+    found: Recovered,
+) -> Result<RecoverOutcome, RecoverError> {
+    if !cells::commit_recovery(&worker.mysql, &found).await? {
+        return Err(RecoverError::Superseded);
+    }
+    if found.lost() > 0 {
+        metrics::counter!("firstcome_lost_events_total", "cell" => found.cell.to_string())
+            .increment(found.lost());
+        tracing::error!(cell = %found.cell, from = found.kept.seq + 1, to = found.lost_to, "acknowledged events are lost");
+    }
+    worker.scripts.adopt(found.cell, Fence { epoch: found.epoch, replid: found.replid.clone() });
+    in_recovery.open(&worker.scripts, found.base, found.kept).await?;
+    cells::forget_silent_nodes(&worker.mysql, found.cell).await?;
+    Ok(RecoverOutcome::Opened(found))
+}
+
+/// Closes a cell for an operator: nothing sells until it is opened again.
+pub async fn close(worker: &Worker, cell: CellId) -> Result<(), RecoverError> {
+    cells::set_state(&worker.mysql, cell, Some("operator")).await?;
+    let epoch = cells::read(&worker.mysql, cell).await?.view.epoch;
+    worker.scripts.shut(cell, epoch, false).await?;
+    Ok(())
+}
+
+/// Allows a cell to be recovered again, and does it.
+pub async fn reopen(
+    worker: &Worker,
+    cell: CellId,
+    progress: &dyn Progress,
+) -> Result<RecoverOutcome, RecoverError> {
+    cells::set_state(&worker.mysql, cell, None).await?;
+    recover(worker, cell, Because::Closed, progress).await
+}
