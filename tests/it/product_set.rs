@@ -1,0 +1,70 @@
+//! Products: listing, changing, restocking.
+
+use futures::future::join_all;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::test_app::TestApp;
+
+#[tokio::test]
+async fn a_product_is_listed_and_changed() {
+    let app = TestApp::start().await;
+    let body = json!({"name": "컵", "price": 500, "stock": 3});
+    assert_eq!(app.put("/admin/products/7", body.clone()).await.status, StatusCode::CREATED);
+    assert_eq!(app.put("/admin/products/7", body.clone()).await.status, StatusCode::OK, "a retry is safe");
+    let shown = json!({"id": 7, "name": "컵", "price": 500, "stock": 3, "options": []});
+    assert_eq!(app.get("/products/7").await.body, shown);
+    let other_stock = app.put("/admin/products/7", json!({"name": "컵", "price": 500, "stock": 4})).await;
+    assert_eq!(
+        (other_stock.code(), &other_stock.body["errors"][0]["pointer"]),
+        ("invalid_request", &json!("#/stock"))
+    );
+    app.put("/admin/products/7", json!({"name": "Cup", "price": 600})).await;
+    assert_eq!(app.get("/products/7").await.body["price"], json!(600));
+    assert_eq!(app.get("/products/8").await.code(), "product_not_found");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let app = TestApp::start().await;
+    for product in 1..=7 {
+        app.product_with(product, 10, i64::from(product % 2 == 0)).await;
+    }
+    let mut ids = Vec::new();
+    let mut next = Some("/products?limit=3".to_owned());
+    while let Some(path) = next {
+        let page = app.get(&path).await;
+        ids.extend(page.body.as_array().unwrap().iter().map(|it| it["id"].as_u64().unwrap()));
+        next = page.header("link").map(|it| it.split(['<', '>']).nth(1).unwrap().to_owned());
+    }
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7]);
+    let available = app.get("/products?available=true").await.body;
+    assert_eq!(available.as_array().unwrap().len(), 3);
+    for bad in [
+        "limit=0",
+        "limit=201",
+        "limit=1e1",
+        "cursor=%00",
+        "colour=red",
+        "available=maybe",
+        "limit=1&limit=2",
+    ] {
+        assert_eq!(app.get(&format!("/products?{bad}")).await.code(), "invalid_request", "{bad}");
+    }
+    app.finish().await;
+}
+
+/// Goal: units are added and taken away exactly, and never below zero.
+#[tokio::test]
+async fn restocking_never_goes_below_zero() {
+    let app = TestApp::start().await;
+    app.product_with(1, 10, 5).await;
+    let answers = join_all((0..10).map(|_| app.post("/admin/products/1/stock", json!({"delta": -1})))).await;
+    assert_eq!(answers.iter().filter(|it| it.status == StatusCode::OK).count(), 5);
+    assert!(answers.iter().filter(|it| it.status != StatusCode::OK).all(|it| it.code() == "invalid_request"));
+    let once = || app.post_once("/admin/products/1/stock", "k", json!({"delta": 7}));
+    assert_eq!((once().await.body, once().await.body), (json!({"stock": 7}), json!({"stock": 7})));
+    assert_eq!(app.post("/admin/products/2/stock", json!({"delta": 7})).await.code(), "product_not_found");
+    app.finish().await;
+}

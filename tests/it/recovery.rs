@@ -1,0 +1,219 @@
+//! What was in Redis and is gone comes back, and nothing is sold that is not there.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::cell_dump::{connect, dump};
+use super::test_app::{CELL, TestApp};
+
+/// Waits for a condition that a recovery brings about.
+macro_rules! eventually {
+    ($condition:expr) => {{
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !$condition {
+            assert!(std::time::Instant::now() < deadline, "never came true: {}", stringify!($condition));
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }};
+}
+
+/// Every kind of state that exists.
+async fn fill(app: &TestApp) {
+    app.product_with(1, 1_000, 20).await;
+    let with_options = json!({
+        "name": "상품 \"둘\"", "limitPerUser": 3, "saleStartsAt": "2020-01-01T00:00:00Z", "saleEndsAt": "2999-01-01T09:00:00+09:00",
+        "options": [{"id": 1, "name": "S", "price": 500, "stock": 5}, {"id": 2, "name": "L", "price": 700, "stock": 6}]
+    });
+    assert_eq!(app.put("/admin/products/2", with_options).await.status, StatusCode::CREATED);
+    // An option is left out again: it stops selling, its units stay.
+    let fewer =
+        json!({"name": "상품 둘", "limitPerUser": 3, "options": [{"id": 1, "name": "S", "price": 550}]});
+    assert_eq!(app.put("/admin/products/2", fewer).await.status, StatusCode::OK);
+    app.user_with(1, 0).await;
+    app.user_with(2, 50_000).await;
+    app.user_with(3, 50_000).await;
+    let charge = app.post_once("/balance/charge", "charge key", json!({"userId": 4, "amount": 7})).await;
+    assert_eq!(charge.status, StatusCode::OK);
+    let items = json!([{"productId": 1, "quantity": 2}, {"productId": 2, "optionId": 1, "quantity": 3}]);
+    let order = app.post_once("/orders", "order key", json!({"userId": 2, "items": items})).await;
+    assert_eq!(order.status, StatusCode::CREATED, "{order:?}");
+    let restock = app.post_once("/admin/products/1/stock", "restock key", json!({"delta": -3})).await;
+    assert_eq!(restock.status, StatusCode::OK, "{restock:?}");
+}
+
+async fn epoch(app: &TestApp) -> i64 {
+    app.count("SELECT CAST(epoch AS SIGNED) FROM cells").await
+}
+
+/// Goal: a cell that lost everything is rebuilt unasked, and is what it was.
+#[tokio::test]
+async fn a_wiped_cell_comes_back_as_it_was() {
+    let app = TestApp::start().await;
+    fill(&app).await;
+    app.drain_events().await;
+    let before = dump(&app.redis.url()).await;
+    assert!(before.len() > 12, "{before:#?}");
+
+    let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+
+    eventually!(app.get("/users/2/balance").await.status == StatusCode::OK);
+    assert_eq!(dump(&app.redis.url()).await, before);
+    assert_eq!(epoch(&app).await, 2);
+    let items = json!([{"productId": 1, "quantity": 2}, {"productId": 2, "optionId": 1, "quantity": 3}]);
+    let again = app.post_once("/orders", "order key", json!({"userId": 2, "items": items})).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::CREATED, Some("true")));
+    let over = app
+        .post("/orders", json!({"userId": 2, "items": [{"productId": 2, "optionId": 1, "quantity": 1}]}))
+        .await;
+    assert_eq!(over.code(), "purchase_limit_exceeded", "limits are rebuilt: {over:?}");
+    assert_eq!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await, 0);
+    app.finish().await;
+}
+
+/// Goal: after a restart of Redis with all its data, the cell is kept, in a new epoch.
+#[tokio::test]
+async fn a_restarted_redis_is_checked_and_kept() {
+    let mut app = TestApp::start().await;
+    fill(&app).await;
+    let before = dump(&app.redis.url()).await;
+
+    app.redis.restart().await.unwrap();
+
+    eventually!(app.get("/users/2/balance").await.status == StatusCode::OK);
+    assert_eq!(dump(&app.redis.url()).await, before);
+    assert_eq!(app.count("SELECT CAST(SUM(rebuilt) AS SIGNED) FROM recoveries WHERE epoch > 1").await, 0);
+    assert_eq!(epoch(&app).await, 2);
+    app.finish().await;
+}
+
+/// Goal: a new process on a Redis that lost nothing opens nothing anew.
+#[tokio::test]
+async fn a_new_engine_goes_on_in_the_same_epoch() {
+    let mut app = TestApp::start().await;
+    fill(&app).await;
+    app.stop_engine().await;
+    app.start_engine().await;
+    assert_eq!(app.balance(3).await, 50_000);
+    assert_eq!(epoch(&app).await, 1);
+    app.finish().await;
+}
+
+/// Redis loses the end of its log: MySQL has more than Redis. Goal: the cell is rebuilt from MySQL,
+/// nothing that was persisted is missing.
+#[tokio::test]
+async fn a_cut_log_is_noticed_and_rebuilt() {
+    let mut app = TestApp::start().await;
+    fill(&app).await;
+    app.drain_events().await;
+    let before = dump(&app.redis.url()).await;
+
+    app.redis.kill().await;
+    let log = app.folder.join("redis/appendonlydir/appendonly.aof.1.incr.aof");
+    let length = std::fs::metadata(&log).unwrap().len();
+    std::fs::File::options().write(true).open(&log).unwrap().set_len(length - 700).unwrap();
+    app.redis.restart().await.unwrap();
+
+    eventually!(app.get("/users/2/balance").await.status == StatusCode::OK);
+    assert_eq!(dump(&app.redis.url()).await, before);
+    assert_eq!(app.count("SELECT CAST(SUM(rebuilt) AS SIGNED) FROM recoveries WHERE epoch > 1").await, 1);
+    assert_eq!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await, 0);
+    app.finish().await;
+}
+
+/// Redis loses events that MySQL did not have yet, but that the engine had acknowledged. Goal: the loss
+/// is counted, with its range, and what is left is sound.
+#[tokio::test]
+async fn an_acknowledged_loss_is_counted() {
+    let mut app = TestApp::start_with(|settings| settings.redis_reply_timeout_ms = 500).await;
+    app.user_with(1, 100).await;
+    app.drain_events().await;
+    // Nothing persists while another transaction holds the cell's row.
+    let mut holder = app.connections().mysql.begin().await.unwrap();
+    sqlx::query("SELECT * FROM cells FOR UPDATE").execute(&mut *holder).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(app.post("/users/1/balance", json!({"amount": 1})).await.status, StatusCode::CREATED);
+    }
+    app.redis.kill().await;
+    let log = app.folder.join("redis/appendonlydir/appendonly.aof.1.incr.aof");
+    let text = std::fs::read(&log).unwrap();
+    // Cut in the middle of the last charge but one: two are gone, three survive.
+    let cut =
+        text.windows(5).enumerate().filter(|(_, it)| *it == b"MULTI").map(|it| it.0).nth_back(1).unwrap();
+    std::fs::File::options().write(true).open(&log).unwrap().set_len(cut as u64).unwrap();
+    app.redis.restart().await.unwrap();
+    // The batch that waited is rolled back with its connection, as by a MySQL that died.
+    holder.rollback().await.unwrap();
+
+    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
+    let lost = app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await;
+    let balance = app.balance(1).await;
+    assert_eq!((balance, lost), if lost == 0 { (105, 0) } else { (103, 2) }, "counted, or nothing was lost");
+    app.finish().await;
+}
+
+/// A script that stops after its first write. Goal: the gate is shut at once, the cell is rebuilt from
+/// MySQL, and the event that stands in the log counts.
+#[tokio::test]
+async fn a_script_that_stopped_half_way_is_repaired() {
+    let app = TestApp::start().await;
+    app.product_with(1, 10, 5).await;
+    app.user_with(1, 100).await;
+    let mut redis = connect(&app.redis.url()).await;
+    // An amount at which the purchase's second write fails: HINCRBY of a number that is none.
+    let () = redis::cmd("HSET")
+        .arg("{c0}:sku:1:0")
+        .arg("remaining")
+        .arg("5.0")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+
+    let broken = app.post("/orders", json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]})).await;
+
+    assert_eq!(broken.status, StatusCode::INTERNAL_SERVER_ERROR, "{broken:?}");
+    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK && epoch(&app).await == 2);
+    assert_eq!((app.balance(1).await, app.stock(1).await), (90, 4), "the event stands, so its effects do");
+    app.finish().await;
+}
+
+/// A script that fails in its checks. Goal: nothing changes, and the cell goes on selling.
+#[tokio::test]
+async fn a_failed_check_shuts_nothing() {
+    let app = TestApp::start().await;
+    app.product_with(1, 10, 5).await;
+    app.user_with(1, 100).await;
+    let mut redis = connect(&app.redis.url()).await;
+    let () = redis::cmd("SET").arg("{c0}:user:2").arg("no hash").query_async(&mut redis).await.unwrap();
+
+    let broken = app.post("/orders", json!({"userId": 2, "items": [{"productId": 1, "quantity": 1}]})).await;
+
+    assert_eq!(broken.status, StatusCode::INTERNAL_SERVER_ERROR, "{broken:?}");
+    let good = app.post("/orders", json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]})).await;
+    assert_eq!((good.status, epoch(&app).await), (StatusCode::CREATED, 1));
+    let () = redis::cmd("DEL").arg("{c0}:user:2").query_async(&mut redis).await.unwrap();
+    app.finish().await;
+}
+
+/// Goal: a closed cell refuses everything until it is opened, and loses nothing.
+#[tokio::test]
+async fn a_closed_cell_waits_for_its_operator() {
+    use firstcome::worker::recover::{RecoverOutcome, close, reopen};
+
+    let app = TestApp::start().await;
+    app.user_with(1, 100).await;
+    let worker = app.connections().worker();
+    close(&worker, CELL).await.unwrap();
+    let refused = app.post("/users/1/balance", json!({"amount": 1})).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "cell_closed"));
+    assert!(refused.header("retry-after").is_some());
+    eventually!(app.get("/readyz").await.status == StatusCode::SERVICE_UNAVAILABLE);
+
+    let opened = reopen(&worker, CELL, &firstcome::worker::Silent).await.unwrap();
+    assert!(matches!(opened, RecoverOutcome::Opened(found) if !found.rebuilt && found.lost() == 0));
+    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
+    assert_eq!(app.balance(1).await, 100);
+    app.finish().await;
+}

@@ -1,0 +1,223 @@
+//! Events reach MySQL, messages reach RabbitMQ, whatever happens to either server.
+
+use std::time::{Duration, Instant};
+
+use firstcome::config::{Secret, Settings};
+use firstcome::dev::{MysqlOptions, PrivateMysql, PrivateRabbitmq, RabbitmqOptions, ports};
+use futures::future::join_all;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::engine_process::EngineProcess;
+use super::test_app::TestApp;
+use super::test_servers;
+
+async fn buy(app: &TestApp, times: usize) {
+    let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
+    for answer in join_all((0..times).map(|_| app.post("/orders", order.clone()))).await {
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    }
+}
+
+async fn shop(change: impl FnOnce(&mut Settings)) -> TestApp {
+    let app = TestApp::start_with(change).await;
+    app.product_with(1, 1, 100_000).await;
+    app.user_with(1, 100_000).await;
+    app
+}
+
+/// Goal: while MySQL is away, sales go on; when it is back, everything arrives once.
+#[tokio::test]
+async fn sales_go_on_without_mysql_and_all_of_them_arrive() {
+    let folder = test_servers::fresh_folder();
+    let port = ports::free().unwrap();
+    let mut mysql =
+        PrivateMysql::start(&test_servers::binaries(), &folder, port, MysqlOptions::default()).await.unwrap();
+    let url = Secret::new(format!("{}firstcome", mysql.url()));
+    let app = shop(|settings| settings.mysql_url = url).await;
+    buy(&app, 20).await;
+
+    mysql.kill().await;
+    buy(&app, 50).await;
+    assert_eq!(app.stock(1).await, 99_930);
+    assert_eq!(app.get("/readyz").await.status, StatusCode::OK, "it can sell");
+    mysql.restart().await.unwrap();
+    buy(&app, 5).await;
+
+    app.drain().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 75);
+    assert_eq!(app.take_messages().await.len(), 75);
+    app.finish().await;
+}
+
+/// Goal: while RabbitMQ is away, only the outbox grows; when it is back, every message arrives.
+#[tokio::test]
+async fn the_outbox_waits_for_rabbitmq() {
+    let folder = test_servers::fresh_folder();
+    let port = ports::free().unwrap();
+    let mut rabbitmq =
+        PrivateRabbitmq::start(&test_servers::binaries(), &folder, port, RabbitmqOptions::default())
+            .await
+            .unwrap();
+    let url = Secret::new(rabbitmq.url());
+    let app = shop(|settings| (settings.amqp_url, settings.publish_timeout_ms) = (url, 3_000)).await;
+    buy(&app, 5).await;
+    app.drain().await;
+
+    rabbitmq.kill().await;
+    buy(&app, 30).await;
+    app.drain_events().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM outbox").await, 30);
+    rabbitmq.restart().await.unwrap();
+
+    app.drain().await;
+    let messages = app.take_messages().await;
+    let mut ids: Vec<&str> = messages.iter().map(|it| it["id"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 35);
+    assert_eq!(app.count("SELECT CAST(published AS SIGNED) FROM publishing").await, 35);
+    app.finish().await;
+}
+
+/// A message that no queue takes is confirmed by RabbitMQ all the same. Goal: it stays in the outbox.
+#[tokio::test]
+async fn an_unroutable_message_is_not_taken_for_delivered() {
+    let app = shop(|_| ()).await;
+    app.drain().await;
+    let connection =
+        lapin::Connection::connect(app.settings.amqp_url.expose(), lapin::ConnectionProperties::default())
+            .await
+            .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let (queue, exchange) = (app.settings.amqp_queue.as_str(), app.settings.amqp_exchange.as_str());
+    channel.queue_unbind(queue.into(), exchange.into(), "order.*".into(), Default::default()).await.unwrap();
+
+    buy(&app, 3).await;
+    app.drain_events().await;
+    // The publisher has tried at least once when its refusals are counted.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !app.get("/metrics").await.body.as_str().unwrap().lines().any(|it| {
+        it.starts_with("firstcome_publish_refusals_total{reason=\"returned\"}") && !it.ends_with(" 0")
+    }) {
+        assert!(Instant::now() < deadline, "nothing was returned");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(app.count("SELECT COUNT(*) FROM outbox").await, 3);
+
+    channel
+        .queue_bind(queue.into(), exchange.into(), "order.*".into(), Default::default(), Default::default())
+        .await
+        .unwrap();
+    app.drain().await;
+    assert_eq!(app.take_messages().await.len(), 3);
+    app.finish().await;
+}
+
+/// Goal: past the bound new writes are refused before Redis could fill up, reads go on, and nothing is lost.
+#[tokio::test]
+async fn a_full_backlog_refuses_new_writes() {
+    let app = shop(|settings| (settings.keep_events, settings.backlog_bound) = (10, 100)).await;
+    app.drain().await;
+    let mut holder = app.connections().mysql.begin().await.unwrap();
+    sqlx::query("SELECT * FROM cells FOR UPDATE").execute(&mut *holder).await.unwrap();
+
+    let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
+    let answers = join_all((0..150).map(|_| app.post("/orders", order.clone()))).await;
+    let refused: Vec<_> = answers.iter().filter(|it| it.status != StatusCode::CREATED).collect();
+    assert!((40..=60).contains(&refused.len()), "{}", refused.len());
+    assert!(refused.iter().all(|it| it.code() == "backlog_full" && it.header("retry-after").is_some()));
+    assert_eq!(app.get("/users/1/balance").await.status, StatusCode::OK);
+    holder.rollback().await.unwrap();
+
+    app.drain().await;
+    buy(&app, 5).await;
+    app.finish().await;
+}
+
+/// Goal: persisted entries leave Redis, but for the kept tail.
+#[tokio::test]
+async fn persisted_events_are_trimmed() {
+    let app = shop(|settings| settings.keep_events = 20).await;
+    for _ in 0..5 {
+        buy(&app, 40).await;
+        app.drain().await;
+    }
+    let mut redis = super::cell_dump::connect(&app.redis.url()).await;
+    let length: i64 = redis::cmd("XLEN").arg("{c0}:events").query_async(&mut redis).await.unwrap();
+    assert!((20..=60).contains(&length), "{length}");
+    app.finish().await;
+}
+
+/// An entry that no release can read. Goal: it is parked, later events apply.
+#[tokio::test]
+async fn garbage_in_the_log_stalls_nothing() {
+    let app = shop(|_| ()).await;
+    let mut redis = super::cell_dump::connect(&app.redis.url()).await;
+    let _: String = redis::cmd("XADD")
+        .arg("{c0}:events")
+        .arg("1-*")
+        .arg("nonsense:7")
+        .arg("x")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    buy(&app, 3).await;
+    app.drain().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM dead_events").await, 1);
+    assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 3);
+    app.abandon().await;
+}
+
+/// Rows that MySQL refuses: an order whose id is taken. Goal: only that event is parked, and its
+/// absolute values are written all the same.
+#[tokio::test]
+async fn a_refused_event_is_parked_alone() {
+    let app = shop(|_| ()).await;
+    buy(&app, 1).await;
+    app.drain_events().await;
+    let last = app.count("SELECT CAST(MAX(seq) AS SIGNED) FROM orders").await as u64;
+    sqlx::query(
+        "INSERT INTO payments (order_id, cell, seq, user_id, amount, at) VALUES (?, 0, 0, 0, 0, NOW())",
+    )
+    .bind((last + 5) * 1_024)
+    .execute(&app.connections().mysql)
+    .await
+    .unwrap();
+    buy(&app, 20).await;
+    app.drain_events().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM dead_events").await, 1);
+    assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 20);
+    assert_eq!(app.count("SELECT remaining FROM skus").await, app.stock(1).await);
+    assert_eq!(app.count("SELECT balance FROM wallets").await, app.balance(1).await);
+    app.abandon().await;
+}
+
+/// Goal: SIGTERM answers the requests in flight and ends with success.
+#[tokio::test]
+async fn sigterm_finishes_what_is_in_flight() {
+    let mut app = shop(|_| ()).await;
+    app.stop_engine().await;
+    app.settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
+    let mut engine = EngineProcess::start(&app.settings, "all");
+    let client = reqwest::Client::new();
+    let url = format!("http://{}", app.settings.listen);
+    while !client.get(format!("{url}/readyz")).send().await.is_ok_and(|it| it.status().is_success()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
+    let requests = (0..200).map(|_| client.post(format!("{url}/orders")).json(&order).send());
+    let (answers, ended) = tokio::join!(join_all(requests), async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        engine.terminate().await
+    });
+    assert!(ended);
+    // A connection that was not accepted yet is refused; whoever was accepted got a whole answer.
+    let paid =
+        answers.iter().filter(|it| it.as_ref().is_ok_and(|it| it.status() == StatusCode::CREATED)).count();
+    app.start_engine().await;
+    app.drain().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, paid as i64);
+    assert!(paid > 0);
+    app.finish().await;
+}
