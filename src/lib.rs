@@ -3,6 +3,7 @@
 pub mod cell;
 pub mod config;
 pub mod event;
+pub mod http;
 pub mod idempotency;
 pub mod ids;
 pub mod message;
