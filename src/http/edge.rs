@@ -149,7 +149,40 @@ fn method_label(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
     use super::*;
+
+    async fn answer(edge: &Arc<Edge>, path: &str) -> Response {
+        async fn panics() {
+            panic!("on purpose");
+        }
+        let router = Router::new().route("/panics", get(panics)).route("/healthz", get(|| async {}));
+        let router = router.layer(from_fn_with_state(edge.clone(), every_request));
+        router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        let response = answer(&Arc::new(Edge::new(1, "")), "/panics").await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert!(response.headers().contains_key(&X_REQUEST_ID));
+    }
+
+    #[tokio::test]
+    async fn a_full_node_sheds_all_but_health() {
+        let edge = Arc::new(Edge::new(0, ""));
+        let shed = answer(&edge, "/panics").await;
+        assert_eq!(
+            (shed.status().as_u16(), &shed.headers()[header::RETRY_AFTER]),
+            (503, &"1".parse().unwrap())
+        );
+        assert_eq!(answer(&edge, "/healthz").await.status(), 200);
+    }
 
     #[test]
     fn request_ids_are_taken_over_only_when_short_and_printable() {

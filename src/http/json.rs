@@ -21,9 +21,9 @@ use super::problem::{Problem, ProblemKind};
 /// Largest body.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// How much of a body that is too large is read and thrown away, so that a client which sends all of
-/// it before it reads sees the 413 and not a reset connection.
-const DISCARDED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How much of a body that is too large is read and thrown away, and for how long.
+const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest field name that is told back, in bytes.
 const NAME_SHOWN_BYTES_MAX: usize = 64;
@@ -57,7 +57,7 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> 
     if announced.is_some_and(|it: u64| it > BODY_BYTES_MAX as u64) {
         // A client that waits for "100 Continue" sends nothing if it is not asked to.
         if !headers.contains_key(header::EXPECT) {
-            discard(chunks).await;
+            discard(chunks);
         }
         return Err(ProblemKind::PayloadTooLarge.into());
     }
@@ -68,7 +68,7 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> 
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::at("#", "could not be read to its end"))?;
         if bytes.len() + chunk.len() > BODY_BYTES_MAX {
-            discard(chunks).await;
+            discard(chunks);
             return Err(ProblemKind::PayloadTooLarge.into());
         }
         bytes.extend_from_slice(&chunk);
@@ -76,14 +76,18 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> 
     Ok(bytes)
 }
 
-async fn discard(mut chunks: BodyDataStream) {
-    let mut discarded = 0;
-    while let Some(Ok(chunk)) = chunks.next().await {
-        discarded += chunk.len();
-        if discarded > DISCARDED_BYTES_MAX {
-            return;
+/// Reads the rest of a body beside the answer: the client need not wait for the 413, and one that
+/// sends everything before it reads meets no reset connection.
+fn discard(mut chunks: BodyDataStream) {
+    tokio::spawn(tokio::time::timeout(DISCARD_TIMEOUT, async move {
+        let mut discarded = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            discarded += chunk.len();
+            if discarded > DISCARDED_BYTES_MAX {
+                return;
+            }
         }
-    }
+    }));
 }
 
 /// `application/json` or `application/<anything>+json`, with any parameters.

@@ -24,11 +24,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then lets requests in flight finish within `drain_timeout_ms`.
 pub async fn serve(listener: TcpListener, router: Router, settings: &Settings, shutdown: CancellationToken) {
+    // Without `pipeline_flush`: it holds an answer back while bytes of a further request are buffered,
+    // so that the 400 for a malformed request, or the answer before half a request, would not be sent.
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(settings.header_timeout_ms))
         .keep_alive(true)
-        .pipeline_flush(true)
         .max_buf_size(HEADER_BYTES_MAX);
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let places = Arc::new(Semaphore::new(settings.max_connections));
