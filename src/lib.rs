@@ -1,7 +1,10 @@
 //! firstcome: a Redis-first commerce engine for flash sales.
 
+pub mod app;
+pub mod audit;
 pub mod cell;
 pub mod config;
+pub mod dev;
 pub mod event;
 pub mod http;
 pub mod idempotency;
@@ -14,5 +17,7 @@ pub mod order;
 pub mod product;
 pub mod rabbitmq;
 pub mod scripts;
+pub mod seed;
+pub mod telemetry;
 pub mod time;
 pub mod worker;

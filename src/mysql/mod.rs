@@ -16,7 +16,7 @@ use sqlx::{Connection, Executor, MySqlConnection};
 use crate::config::Secret;
 
 /// The schema, in the binary.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Connects to the database that the URL names.
 ///
@@ -29,7 +29,7 @@ pub async fn connect(url: &Secret, connections: u32) -> Result<MySqlPool, sqlx::
         .acquire_timeout(Duration::from_secs(3))
         .after_connect(|connection, _| {
             Box::pin(async move {
-                connection.execute("SET SESSION transaction_isolation = 'READ-COMMITTED'").await.map(|_| ())
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map(|_| ())
             })
         })
         .connect_with(options)
@@ -49,7 +49,7 @@ async fn options(url: &Secret) -> Result<MySqlConnectOptions, sqlx::Error> {
 }
 
 /// Creates the database that the URL names, where it is missing.
-pub async fn create_database(url: &Secret) -> Result<(), sqlx::Error> {
+async fn create_database(url: &Secret) -> Result<(), sqlx::Error> {
     let options: MySqlConnectOptions = url.expose().parse()?;
     let name = options.get_database().unwrap_or("firstcome").replace('`', "``");
     // An empty database name connects to the server alone.
@@ -58,6 +58,15 @@ pub async fn create_database(url: &Secret) -> Result<(), sqlx::Error> {
     // The name is quoted above, and no value can be bound here.
     sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await?;
     connection.close().await
+}
+
+/// Creates the database where it is missing, and brings its schema up to date.
+pub async fn migrate(url: &Secret) -> Result<(), sqlx::Error> {
+    create_database(url).await?;
+    let pool = connect(url, 1).await?;
+    MIGRATIONS.run(&pool).await?;
+    pool.close().await;
+    Ok(())
 }
 
 /// Whether the error is about the data of one statement, so that trying again cannot help.

@@ -6,6 +6,7 @@ mod rebuild;
 pub mod recover;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::mysql::MySqlPool;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 pub use persist::drain as drain_events;
 pub use publish::drain as drain_outbox;
+pub use rebuild::{Progress, Silent};
 
 use crate::config::Settings;
 use crate::scripts::Scripts;
@@ -35,10 +37,23 @@ impl Worker {
     pub async fn run(&self, stop: CancellationToken) {
         let loops = TaskTracker::new();
         for cell in self.settings.cells().all() {
-            loops.spawn(persist::run(self.clone(), cell, stop.clone()));
-            loops.spawn(publish::run(self.clone(), cell, stop.clone()));
+            let (worker, token) = (self.clone(), stop.clone());
+            loops.spawn(supervise("persist", move || persist::run(worker.clone(), cell, token.clone())));
+            let (worker, token) = (self.clone(), stop.clone());
+            loops.spawn(supervise("publish", move || publish::run(worker.clone(), cell, token.clone())));
         }
         loops.close();
         loops.wait().await;
+    }
+}
+
+/// Starts a loop again that panicked: where it stands is in MySQL, so nothing is lost with it.
+async fn supervise<Loop>(name: &'static str, mut start: impl FnMut() -> Loop)
+where
+    Loop: Future<Output = ()> + Send + 'static,
+{
+    while let Err(error) = tokio::spawn(start()).await {
+        tracing::error!(name, %error, "a loop of the worker panicked; it starts again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

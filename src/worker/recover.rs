@@ -209,7 +209,7 @@ async fn persist_survivors(
 /// The range that neither MySQL nor the log has any more: the log begins behind MySQL's position.
 fn missing_in_mysql(kept: Position, seen: &CellLook, survivors: &Survivors) -> Option<(Seq, Seq)> {
     let begins_behind = survivors.gap && seen.oldest > kept && seen.oldest.seq > kept.seq + 1;
-    begins_behind.then_some((kept.seq + 1, seen.oldest.seq - 1))
+    begins_behind.then(|| (kept.seq + 1, seen.oldest.seq - 1))
 }
 
 /// The highest number that any node vouches for, once all that are awake have turned to the epoch.

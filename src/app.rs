@@ -1,0 +1,176 @@
+//! The engine in one process: API, worker and node over three servers. Only here settings are handed out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use backon::{ExponentialBuilder, Retryable};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::mysql::MySqlPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Auth, Settings};
+use crate::http::{self, AppState};
+use crate::mysql::{self, cells};
+use crate::node::{CellWatch, Node};
+use crate::scripts::Scripts;
+use crate::scripts::connect::RedisServer;
+use crate::worker::Worker;
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    All,
+    Api,
+    Worker,
+}
+
+/// Connections to Redis and MySQL, and the settings they came from.
+#[derive(Clone)]
+pub struct Connections {
+    pub settings: Arc<Settings>,
+    pub scripts: Scripts,
+    pub mysql: MySqlPool,
+}
+
+/// Connects to Redis and MySQL, waiting up to half a minute for servers that are still starting, and
+/// checks that the database fits the settings.
+pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
+    let patience = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .with_max_times(18);
+    let mysql = (|| mysql::connect(&settings.mysql_url, settings.mysql_connections))
+        .retry(patience)
+        .notify(|error, _| tracing::warn!(%error, "mysql does not answer yet"))
+        .await
+        .with_context(|| format!("cannot connect to MySQL at {}", settings.mysql_url))?;
+    cells::prepare(&mysql, settings.cells(), settings.stream_bound())
+        .await
+        .context("the database is not ready (did `firstcome migrate` run?)")?;
+    let server = RedisServer::new(
+        settings.redis_url.expose(),
+        Duration::from_millis(settings.redis_reply_timeout_ms),
+    )?;
+    let scripts = (|| Scripts::connect(server.clone(), settings.cells(), settings.stream_bound()))
+        .retry(patience)
+        .notify(|error, _| tracing::warn!(%error, "redis does not answer yet"))
+        .await
+        .with_context(|| format!("cannot connect to Redis at {}", settings.redis_url))?;
+    Ok(Connections { settings: Arc::new(settings), scripts, mysql })
+}
+
+impl Connections {
+    pub fn worker(&self) -> Worker {
+        Worker::new(&self.scripts, self.mysql.clone(), self.settings.clone())
+    }
+
+    /// Learns the epoch of each cell, for commands that call scripts without being a node.
+    pub async fn adopt_epochs(&self) -> Result<(), sqlx::Error> {
+        for row in cells::read_all(&self.mysql).await? {
+            if let Some(fence) = row.fence() {
+                self.scripts.adopt(row.view.cell, fence);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A running engine.
+pub struct Engine {
+    connections: Connections,
+    address: Option<SocketAddr>,
+    node: Arc<Node>,
+    stop_http: CancellationToken,
+    stop_work: CancellationToken,
+    http: TaskTracker,
+    work: TaskTracker,
+}
+
+impl Engine {
+    /// Starts all loops of a role. The API listens at once and answers 503 until its cells are open.
+    pub async fn start(settings: Settings, role: Role, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
+        let listener = match role {
+            Role::All | Role::Api => {
+                let listener = TcpListener::bind(settings.listen).await;
+                Some(listener.with_context(|| format!("cannot listen on {}", settings.listen))?)
+            }
+            Role::Worker => None,
+        };
+        let connections = connect(settings).await?;
+        let Connections { settings, scripts, mysql } = &connections;
+        let node = Arc::new(Node::new(mysql.clone(), scripts.clone()));
+        let (stop_http, stop_work) = (CancellationToken::new(), CancellationToken::new());
+        let (http, work) = (TaskTracker::new(), TaskTracker::new());
+        if role != Role::Api {
+            let (worker, stop) = (connections.worker(), stop_work.clone());
+            work.spawn(async move { worker.run(stop).await });
+        }
+        let (running, stop) = (node.clone(), stop_work.clone());
+        work.spawn(async move { running.run(stop).await });
+        let mut address = None;
+        if let Some(listener) = listener {
+            address = Some(listener.local_addr()?);
+            let state = AppState {
+                scripts: scripts.clone(),
+                mysql: mysql.clone(),
+                settings: settings.clone(),
+                cells: node.watch(),
+                prometheus,
+            };
+            let (settings, stop) = (settings.clone(), stop_http.clone());
+            http.spawn(async move { http::serve(listener, http::router(state), &settings, stop).await });
+        }
+        http.close();
+        work.close();
+        Ok(Self { connections, address, node, stop_http, stop_work, http, work })
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    pub fn cells(&self) -> CellWatch {
+        self.node.watch()
+    }
+
+    /// Waits until every cell sells; false when `patience` is over first.
+    pub async fn wait_until_open(&self, patience: Duration) -> bool {
+        let opened = async {
+            while !self.node.refresh().await.unwrap_or(false) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(patience, opened).await.is_ok()
+    }
+
+    /// Finishes requests in flight, then the current batches, and writes the last notes.
+    pub async fn stop(self) {
+        self.stop_http.cancel();
+        self.http.wait().await;
+        self.stop_work.cancel();
+        self.work.wait().await;
+        self.node.leave().await;
+        self.connections.mysql.close().await;
+    }
+}
+
+/// Refuses to serve everybody on an address that others can reach.
+pub fn check_exposure(settings: &Settings, allow_insecure: bool) -> anyhow::Result<()> {
+    match settings.auth {
+        Auth::None if settings.listen.ip().is_loopback() || allow_insecure => Ok(()),
+        Auth::None => anyhow::bail!(
+            "auth = \"none\" serves everybody, so it listens on loopback only; {} is not: \
+             set another address, or pass --allow-insecure",
+            settings.listen
+        ),
+    }
+}

@@ -1,0 +1,257 @@
+//! The command line: flags, and what each command does with the library.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use comfy_table::Table;
+use firstcome::app::{self, Connections, Engine, Role, check_exposure};
+use firstcome::cell::{CellId, CellState};
+use firstcome::config::{Secret, Settings};
+use firstcome::dev::run::DevOptions;
+use firstcome::mysql::cells;
+use firstcome::telemetry::{self, LogFormat};
+use firstcome::worker::recover::{self, Because, RecoverOutcome};
+use firstcome::{audit, dev, mysql, seed};
+use indicatif::ProgressBar;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A Redis-first commerce engine for flash sales.
+#[derive(Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Settings that have a flag; all others are in firstcome.toml or FIRSTCOME_* variables.
+#[derive(Args)]
+struct Flags {
+    /// Settings file [default: firstcome.toml, where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address the API listens on
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    #[arg(long, global = true, value_name = "URL")]
+    redis_url: Option<String>,
+    #[arg(long, global = true, value_name = "URL")]
+    mysql_url: Option<String>,
+    #[arg(long, global = true, value_name = "URL")]
+    amqp_url: Option<String>,
+    /// How log lines are written
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve with private servers as child processes, a demo catalogue, API and worker in one process
+    Dev(DevOptions),
+    /// Serve with configured servers
+    Serve {
+        #[arg(long, value_enum, default_value = "all")]
+        role: Role,
+        /// Allow auth = "none" on an address that others can reach
+        #[arg(long)]
+        allow_insecure: bool,
+    },
+    /// Create the database where it is missing, and bring its schema up to date
+    Migrate,
+    /// Fill a catalogue, users and balances of a given size
+    Seed(seed::SeedPlan),
+    /// Compare Redis, MySQL and the outbox, while sales go on; exit 1 on any difference
+    Audit,
+    /// Show and steer cells
+    #[command(subcommand)]
+    Cell(CellCommand),
+    /// Ends the private servers of a process that died
+    #[command(hide = true)]
+    Reaper,
+}
+
+#[derive(Subcommand)]
+enum CellCommand {
+    /// All cells: state, epoch, position, losses
+    List,
+    /// Shut a cell until it is opened again
+    Close { cell: u16 },
+    /// Allow a closed cell to sell again, after recovering it
+    Open { cell: u16 },
+    /// Rebuild a cell's keys from MySQL
+    Rebuild { cell: u16 },
+}
+
+impl Flags {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut flags = Vec::new();
+        if let Some(listen) = self.listen {
+            flags.push(("listen", listen.to_string()));
+        }
+        for (key, url) in
+            [("redis_url", &self.redis_url), ("mysql_url", &self.mysql_url), ("amqp_url", &self.amqp_url)]
+        {
+            if let Some(url) = url {
+                flags.push((key, url.clone()));
+            }
+        }
+        Ok(Settings::load(self.config.as_deref(), &flags)?)
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Reaper = cli.command {
+        dev::reaper::run();
+    }
+    telemetry::install_logs(cli.flags.log_format);
+    let settings = cli.flags.settings()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Dev(options) => dev::run::run(settings, options, stop_signal()?).await,
+            Command::Serve { role, allow_insecure } => serve(settings, role, allow_insecure).await,
+            Command::Migrate => migrate(&settings.mysql_url).await,
+            Command::Seed(plan) => seed_all(settings, plan).await,
+            Command::Audit => audit_all(settings).await,
+            Command::Cell(command) => cell(settings, command).await,
+            Command::Reaper => unreachable!("handled before the runtime"),
+        }
+    })
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn serve(settings: Settings, role: Role, allow_insecure: bool) -> anyhow::Result<()> {
+    check_exposure(&settings, allow_insecure)?;
+    let stop = stop_signal()?;
+    let engine = Engine::start(settings, role, telemetry::install_metrics()?).await?;
+    match engine.address() {
+        Some(address) => tracing::info!(%address, ?role, "serving"),
+        None => tracing::info!(?role, "working"),
+    }
+    stop.await;
+    tracing::info!("stopping: requests in flight and the current batch are finished first");
+    engine.stop().await;
+    Ok(())
+}
+
+async fn migrate(url: &Secret) -> anyhow::Result<()> {
+    mysql::migrate(url).await.with_context(|| format!("cannot migrate {url}"))?;
+    println!("the schema at {url} is up to date");
+    Ok(())
+}
+
+async fn seed_all(settings: Settings, plan: seed::SeedPlan) -> anyhow::Result<()> {
+    let connections = app::connect(settings).await?;
+    connections.adopt_epochs().await?;
+    seed::seed(&connections.scripts, &connections.settings, plan, &seed::Bars::new()).await?;
+    Ok(())
+}
+
+async fn audit_all(settings: Settings) -> anyhow::Result<()> {
+    let connections = app::connect(settings).await?;
+    connections.adopt_epochs().await?;
+    let report = audit::audit(&connections.scripts, &connections.mysql, &audit::Bar::new()).await?;
+    audit::print_report(&report);
+    if !report.clean() {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+async fn cell(settings: Settings, command: CellCommand) -> anyhow::Result<()> {
+    let cells = settings.cells();
+    let known = |cell: u16| {
+        let found = cells.all().find(|it| it.0 == cell);
+        found.with_context(|| format!("there is no cell {cell}; cells are 0 to {}", cells.count() - 1))
+    };
+    let connections = app::connect(settings).await?;
+    connections.adopt_epochs().await?;
+    let worker = connections.worker();
+    match command {
+        CellCommand::List => list_cells(&connections).await,
+        CellCommand::Close { cell } => {
+            recover::close(&worker, known(cell)?).await?;
+            println!("cell {cell} is closed");
+            Ok(())
+        }
+        CellCommand::Open { cell } => {
+            let outcome = recover::reopen(&worker, known(cell)?, &RebuildBar::default()).await?;
+            tell(known(cell)?, &outcome);
+            Ok(())
+        }
+        CellCommand::Rebuild { cell } => {
+            let outcome =
+                recover::recover(&worker, known(cell)?, Because::Asked, &RebuildBar::default()).await?;
+            tell(known(cell)?, &outcome);
+            Ok(())
+        }
+    }
+}
+
+fn tell(cell: CellId, outcome: &RecoverOutcome) {
+    match outcome {
+        RecoverOutcome::StillOpen => println!("cell {cell} was open all the time"),
+        RecoverOutcome::LeftClosed { reason } => println!("cell {cell} stays closed: {reason}"),
+        RecoverOutcome::Opened(found) if found.rebuilt => {
+            println!(
+                "cell {cell} is rebuilt and open in epoch {}; {} events lost",
+                found.epoch,
+                found.lost()
+            );
+        }
+        RecoverOutcome::Opened(found) => println!("cell {cell} is open in epoch {}", found.epoch),
+    }
+}
+
+async fn list_cells(connections: &Connections) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.set_header(["cell", "state", "epoch", "persisted", "lost events"]);
+    for row in cells::read_all(&connections.mysql).await? {
+        let view = row.view;
+        let state = match view.state {
+            CellState::Open => "open".to_owned(),
+            CellState::Closed { reason } => format!("closed: {reason}"),
+        };
+        table.add_row([
+            view.cell.to_string(),
+            state,
+            view.epoch.to_string(),
+            view.persisted.to_string(),
+            view.lost_events.to_string(),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// A rebuild's progress on the terminal.
+#[derive(Default)]
+struct RebuildBar(std::sync::OnceLock<ProgressBar>);
+
+impl firstcome::worker::Progress for RebuildBar {
+    fn begin(&self, wallets: u64) {
+        let bar = self.0.get_or_init(|| ProgressBar::new(wallets).with_message("wallets"));
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn advance(&self, rows: u64) {
+        if let Some(bar) = self.0.get() {
+            bar.inc(rows);
+        }
+    }
+}

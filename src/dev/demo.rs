@@ -1,0 +1,94 @@
+//! What `firstcome dev` has on sale at its first start.
+
+use anyhow::bail;
+
+use crate::app::Connections;
+use crate::ids::{OptionId, ProductId, UserId};
+use crate::money::Amount;
+use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
+use crate::scripts::product_list::product_list;
+use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription, product_set};
+use crate::scripts::user_create::{UserCreate, user_create};
+
+/// Name, price in KRW, units, most per user, options (name, price, units).
+type Offer = (&'static str, Amount, i64, Option<u32>, &'static [(&'static str, Amount, i64)]);
+
+const OFFERS: [Offer; 5] = [
+    ("Wireless earbuds", 39_000, 1_000, None, &[]),
+    (
+        "Limited sneakers",
+        129_000,
+        0,
+        Some(1),
+        &[("250 mm", 129_000, 50), ("260 mm", 129_000, 50), ("270 mm", 129_000, 50)],
+    ),
+    ("Hand drip coffee set", 25_000, 300, None, &[]),
+    ("Concert ticket", 99_000, 100, Some(2), &[]),
+    ("Cotton tote bag", 9_900, 5_000, None, &[]),
+];
+
+/// Users 1 to this number have money.
+const USERS: u64 = 100;
+const BALANCE: Amount = 1_000_000;
+
+/// Lists the products and fills the wallets, unless something is listed already.
+pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
+    let Connections { scripts, settings, .. } = connections;
+    if !product_list(scripts, 0, 1).await?.is_empty() {
+        return Ok(());
+    }
+    // The products come last: where they are, everything before them is there too.
+    for user in 1..=USERS {
+        let user = UserId::new(user)?;
+        let (UserCreate::Created { .. } | UserCreate::Exists { balance: 0 }) =
+            user_create(scripts, user).await?
+        else {
+            continue;
+        };
+        let charge = ChargeRequest {
+            user,
+            amount: BALANCE,
+            wallet_limit: settings.wallet_limit,
+            create: false,
+            idempotency: None,
+            idempotency_ttl_ms: settings.idempotency_ttl_ms,
+        };
+        match balance_charge(scripts, charge).await? {
+            BalanceCharge::Charged { .. } => {}
+            refused @ (BalanceCharge::KeyReused
+            | BalanceCharge::UserNotFound
+            | BalanceCharge::LimitExceeded { .. }) => bail!("user {user} cannot be charged: {refused:?}"),
+        }
+    }
+    for (index, (name, price, stock, limit_per_user, options)) in OFFERS.into_iter().enumerate() {
+        let sku = |option: u64, name: &str, price, stock| {
+            Ok::<_, anyhow::Error>(SkuDescription {
+                option: OptionId::new(option)?,
+                name: name.to_owned(),
+                price,
+                stock: Some(stock),
+            })
+        };
+        let skus = if options.is_empty() {
+            vec![sku(0, "", price, stock)?]
+        } else {
+            (1..)
+                .zip(options)
+                .map(|(id, (name, price, stock))| sku(id, name, *price, *stock))
+                .collect::<Result<_, _>>()?
+        };
+        let description = ProductDescription {
+            id: ProductId::new(index as u64 + 1)?,
+            name: name.to_owned(),
+            starts_at_ms: None,
+            ends_at_ms: None,
+            limit_per_user,
+            skus,
+        };
+        match product_set(scripts, &description).await? {
+            ProductSet::Created { .. } | ProductSet::Updated { .. } => {}
+            ProductSet::StockDiffers { .. } => bail!("product {} exists with another stock", description.id),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! `firstcome dev`: private servers, schema, demo catalogue, API and worker in one process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{
+    MysqlOptions, PrivateMysql, PrivateRabbitmq, PrivateRedis, RabbitmqOptions, RedisOptions, ServerBinaries,
+    demo, ports, reaper,
+};
+use crate::app::{Engine, Role, check_exposure};
+use crate::config::{Secret, Settings};
+use crate::{mysql, telemetry};
+
+/// How often the servers are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long the first opening of all cells may take.
+const OPENING: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub struct DevOptions {
+    /// Where the private servers keep their data
+    #[arg(long, default_value = ".firstcome", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// What is on sale at the first start
+    #[arg(long, value_enum, default_value = "demo")]
+    catalogue: Catalogue,
+    /// Number of cells; only 1 in this release
+    #[arg(long, value_name = "N")]
+    cells: Option<u16>,
+    /// Start a server that died again, instead of only reporting it
+    #[arg(long)]
+    restart_servers: bool,
+    /// Allow an address that others can reach, though everybody may do everything
+    #[arg(long)]
+    allow_insecure: bool,
+    #[arg(long, env = "FIRSTCOME_REDIS_SERVER", value_name = "PATH")]
+    redis_server: Option<PathBuf>,
+    #[arg(long, env = "FIRSTCOME_MYSQLD", value_name = "PATH")]
+    mysqld: Option<PathBuf>,
+    #[arg(long, env = "FIRSTCOME_RABBITMQ_SERVER", value_name = "PATH")]
+    rabbitmq_server: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Catalogue {
+    Demo,
+    Empty,
+}
+
+/// Servers of one data folder.
+struct Servers {
+    redis: PrivateRedis,
+    mysql: PrivateMysql,
+    rabbitmq: PrivateRabbitmq,
+}
+
+/// `endpoints.json`: what tools that watch a `dev` engine need to know.
+#[derive(Serialize)]
+struct Endpoints {
+    http: String,
+    redis: String,
+    mysql: String,
+    amqp: String,
+    pids: Pids,
+}
+
+#[derive(Serialize)]
+struct Pids {
+    engine: u32,
+    redis: u32,
+    mysql: u32,
+    rabbitmq: u32,
+}
+
+/// Runs until `stop`, then ends everything it started.
+pub async fn run(
+    mut settings: Settings,
+    options: DevOptions,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    if options.cells.is_some_and(|it| it != settings.cells) {
+        bail!("--cells: {} is not allowed; allowed: 1", options.cells.unwrap_or_default());
+    }
+    check_exposure(&settings, options.allow_insecure)?;
+    let binaries = ServerBinaries::locate(
+        options.redis_server.clone(),
+        options.mysqld.clone(),
+        options.rabbitmq_server.clone(),
+    )?;
+    let folder = options.data_dir.as_path();
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let folder = folder.canonicalize()?;
+    let _only_one = lock(&folder)?;
+    reaper::install(&std::env::current_exe()?).context("cannot start the reaper")?;
+
+    tokio::pin!(stop);
+    let mut servers = tokio::select! {
+        servers = Servers::start(&binaries, &folder) => servers?,
+        () = &mut stop => return Ok(()),
+    };
+    servers.name_in(&mut settings);
+    settings.max_in_flight = settings.max_in_flight.max(1_024);
+    mysql::migrate(&settings.mysql_url).await?;
+    let engine = Engine::start(settings.clone(), Role::All, telemetry::install_metrics()?).await?;
+    if !engine.wait_until_open(OPENING).await {
+        bail!("the cell did not open within {OPENING:?}; see the log above");
+    }
+    if options.catalogue == Catalogue::Demo {
+        demo::offer(engine.connections()).await.context("cannot load the demo catalogue")?;
+    }
+    let address = engine.address().context("dev always serves")?;
+    servers.write_endpoints(&folder, address, &settings)?;
+    println!("{}", welcome(address, &folder));
+
+    let result = tokio::select! {
+        () = &mut stop => Ok(()),
+        failed = servers.watch(options.restart_servers, |it| it.write_endpoints(&folder, address, &settings)) => failed,
+    };
+    tracing::info!("stopping: requests in flight and the current batch are finished first");
+    engine.stop().await;
+    servers.stop().await;
+    result
+}
+
+impl Servers {
+    async fn start(binaries: &ServerBinaries, folder: &Path) -> anyhow::Result<Self> {
+        let redis_port = ports::remembered(folder, "redis").await?;
+        let mysql_port = ports::remembered(folder, "mysql").await?;
+        let rabbitmq_port = ports::remembered(folder, "rabbitmq").await?;
+        tracing::info!(folder = %folder.display(), "starting private servers; RabbitMQ takes about five seconds");
+        let (redis, mysql, rabbitmq) = tokio::try_join!(
+            PrivateRedis::start(binaries, folder, redis_port, RedisOptions::default()),
+            PrivateMysql::start(binaries, folder, mysql_port, MysqlOptions::default()),
+            PrivateRabbitmq::start(binaries, folder, rabbitmq_port, RabbitmqOptions::default()),
+        )?;
+        Ok(Self { redis, mysql, rabbitmq })
+    }
+
+    fn name_in(&self, settings: &mut Settings) {
+        settings.redis_url = Secret::new(self.redis.url());
+        settings.mysql_url = Secret::new(format!("{}firstcome", self.mysql.url()));
+        settings.amqp_url = Secret::new(self.rabbitmq.url());
+    }
+
+    /// Reports each server that dies, and starts it again where that was asked for. Ends only on an error.
+    async fn watch(
+        &mut self,
+        restart: bool,
+        restarted: impl Fn(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut reported = [false; 3];
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let exits = [
+                ("redis", self.redis.has_exited()),
+                ("mysql", self.mysql.has_exited()),
+                ("rabbitmq", self.rabbitmq.has_exited()),
+            ];
+            for (index, (server, exit)) in exits.into_iter().enumerate() {
+                let Some(status) = exit else {
+                    reported[index] = false;
+                    continue;
+                };
+                if !std::mem::replace(&mut reported[index], true) {
+                    tracing::error!(server, %status, restart, "a private server died");
+                }
+                if restart {
+                    match server {
+                        "redis" => self.redis.restart().await?,
+                        "mysql" => self.mysql.restart().await?,
+                        _ => self.rabbitmq.restart().await?,
+                    }
+                    tracing::info!(server, "started again");
+                    restarted(self)?;
+                }
+            }
+        }
+    }
+
+    async fn stop(mut self) {
+        tokio::join!(self.redis.stop(), self.mysql.stop(), self.rabbitmq.stop());
+    }
+
+    /// Writes `endpoints.json` beside its place, then moves it there: readers never see half of it.
+    fn write_endpoints(&self, folder: &Path, address: SocketAddr, settings: &Settings) -> anyhow::Result<()> {
+        let endpoints = Endpoints {
+            http: format!("http://{address}"),
+            redis: settings.redis_url.expose().to_owned(),
+            mysql: settings.mysql_url.expose().to_owned(),
+            amqp: settings.amqp_url.expose().to_owned(),
+            pids: Pids {
+                engine: std::process::id(),
+                redis: self.redis.pid(),
+                mysql: self.mysql.pid(),
+                rabbitmq: self.rabbitmq.pid(),
+            },
+        };
+        let (new, place) = (folder.join("endpoints.json.new"), folder.join("endpoints.json"));
+        std::fs::write(&new, serde_json::to_string_pretty(&endpoints)?)?;
+        std::fs::rename(&new, &place).with_context(|| format!("cannot write {}", place.display()))
+    }
+}
+
+/// Keeps a second `dev` from using the same folder; the lock ends with the process, however it ends.
+fn lock(folder: &Path) -> anyhow::Result<std::fs::File> {
+    let file = std::fs::File::create(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => bail!("another `firstcome dev` uses {}; choose another --data-dir", folder.display()),
+    }
+}
+
+fn welcome(address: SocketAddr, folder: &Path) -> String {
+    format!(
+        "\nfirstcome sells on http://{address}\n\n  \
+         products   curl -s http://{address}/products\n  \
+         buy one    curl -s -X POST http://{address}/orders -H 'Content-Type: application/json' \
+         -H \"Idempotency-Key: $(date +%s%N)\" \
+         -d '{{\"userId\": 1, \"items\": [{{\"productId\": 1, \"quantity\": 1}}]}}'\n  \
+         metrics    http://{address}/metrics\n  \
+         servers    {}\n\nCtrl-C stops everything; a second start goes on with the same data.\n",
+        folder.join("endpoints.json").display()
+    )
+}

@@ -1,0 +1,91 @@
+//! Logs and metrics: set up once per process.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Logs to standard error; `RUST_LOG` chooses what, `info` by default.
+pub fn install_logs(format: LogFormat) {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,lapin=warn"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+/// Upper bounds in seconds, from half a millisecond to what a client's time-out is.
+const SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const EVENTS: [f64; 8] = [1.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 2_000.0, 10_000.0];
+
+/// Installs the recorder that `/metrics` renders, and keeps it tidy. Call inside a runtime.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), &EVENTS)?
+        .install_recorder()?;
+    describe();
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// HELP texts, and series that exist at 0 from the start.
+fn describe() {
+    use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+
+    describe_histogram!(
+        "firstcome_script_duration_seconds",
+        "One call of a Lua script, as the engine sees it"
+    );
+    describe_gauge!("firstcome_gate_open", "1 while the cell sells");
+    describe_gauge!("firstcome_epoch", "How often the cell was recovered");
+    describe_gauge!(
+        "firstcome_lost_events",
+        "Acknowledged events that are gone for good, as MySQL has counted them"
+    );
+    describe_gauge!("firstcome_backlog_events", "Events appended and not yet persisted");
+    describe_gauge!("firstcome_persist_lag_seconds", "Age of the oldest event that is not persisted yet");
+    describe_histogram!("firstcome_persist_commit_seconds", "One batch, from reading done to COMMIT");
+    describe_histogram!("firstcome_persist_batch_events", "Events per batch");
+    describe_gauge!("firstcome_outbox_messages", "Messages that RabbitMQ has not confirmed yet");
+    describe_histogram!(
+        "firstcome_publish_batch_seconds",
+        "One batch of messages, from sending to the last confirm"
+    );
+    for (name, help) in [
+        ("firstcome_persisted_events_total", "Events committed in MySQL"),
+        ("firstcome_published_messages_total", "Messages confirmed by RabbitMQ"),
+        ("firstcome_publish_failures_total", "Batches of messages that failed as a whole"),
+    ] {
+        describe_counter!(name, help);
+        counter!(name).increment(0);
+    }
+    describe_counter!("firstcome_publish_refusals_total", "Messages that RabbitMQ returned or refused");
+    for reason in ["returned", "refused"] {
+        counter!("firstcome_publish_refusals_total", "reason" => reason).increment(0);
+    }
+    for (name, help) in [
+        ("firstcome_persist_failures_total", "Batches that failed and are tried again"),
+        ("firstcome_dead_events_total", "Events whose rows MySQL refused"),
+        ("firstcome_recoveries_total", "Recoveries that opened the cell"),
+        ("firstcome_lost_events_total", "Acknowledged events that this process found lost"),
+    ] {
+        describe_counter!(name, help);
+        counter!(name, "cell" => "0").increment(0);
+    }
+}

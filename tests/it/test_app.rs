@@ -1,0 +1,253 @@
+//! An engine of its own for each test: API and worker in this process, its own Redis, database and exchange.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use firstcome::app::{Connections, Engine, Role};
+use firstcome::audit;
+use firstcome::cell::CellId;
+use firstcome::config::{Secret, Settings};
+use firstcome::dev::PrivateRedis;
+use firstcome::worker::{drain_events, drain_outbox};
+use firstcome::{mysql, telemetry};
+use lapin::options::BasicGetOptions;
+use metrics_exporter_prometheus::PrometheusHandle;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::test_servers;
+
+/// The only cell of a test engine.
+pub const CELL: CellId = CellId(0);
+
+/// How long a drain may take before the test fails. Generous: a slow machine fails no test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct TestApp {
+    pub settings: Settings,
+    pub redis: PrivateRedis,
+    /// Where this test's Redis keeps its data.
+    pub folder: PathBuf,
+    engine: Option<Engine>,
+    client: reqwest::Client,
+    finished: bool,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+    pub headers: reqwest::header::HeaderMap,
+}
+
+impl Answer {
+    /// The `code` of a problem; empty for a success.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|it| it.to_str().unwrap())
+    }
+}
+
+/// Settings of a fresh engine on the shared servers: its own database and exchange.
+pub async fn fresh_settings(redis_url: String) -> Settings {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let servers = test_servers::shared().await;
+    Settings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        redis_url: Secret::new(redis_url),
+        mysql_url: Secret::new(format!("{}fc_{number}", servers.mysql_url)),
+        amqp_url: Secret::new(servers.amqp_url.clone()),
+        amqp_exchange: format!("fc.{number}"),
+        amqp_queue: format!("fc.{number}.data-platform"),
+        mysql_connections: 8,
+        ..Settings::default()
+    }
+}
+
+/// The one recorder of this process.
+pub fn prometheus() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| telemetry::install_metrics().unwrap()).clone()
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts an engine whose settings differ from the defaults.
+    pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let (redis, folder) = test_servers::redis().await;
+        let mut settings = fresh_settings(redis.url()).await;
+        change(&mut settings);
+        mysql::migrate(&settings.mysql_url).await.unwrap();
+        let client = reqwest::Client::builder().pool_max_idle_per_host(64).build().unwrap();
+        let mut app = Self { settings, redis, folder, engine: None, client, finished: false };
+        app.start_engine().await;
+        app
+    }
+
+    /// Starts an engine on the same servers and waits until it sells.
+    pub async fn start_engine(&mut self) {
+        let engine = Engine::start(self.settings.clone(), Role::All, prometheus()).await.unwrap();
+        assert!(engine.wait_until_open(PATIENCE).await, "the cell opens");
+        self.engine = Some(engine);
+    }
+
+    /// Stops the engine in good order; the servers stay.
+    pub async fn stop_engine(&mut self) {
+        self.engine.take().expect("the engine runs").stop().await;
+    }
+
+    pub fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("the engine runs")
+    }
+
+    pub fn connections(&self) -> &Connections {
+        self.engine().connections()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.engine().address().unwrap())
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        read(self.client.get(self.url(path))).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        read(self.client.post(self.url(path)).json(&body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        read(self.client.put(self.url(path)).json(&body)).await
+    }
+
+    /// A POST under an idempotency key.
+    pub async fn post_once(&self, path: &str, key: &str, body: Value) -> Answer {
+        read(self.client.post(self.url(path)).header("Idempotency-Key", key).json(&body)).await
+    }
+
+    /// Any request, its body as it is.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let request = self.client.request(method, self.url(path)).body(body);
+        read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    /// A user with money.
+    pub async fn user_with(&self, user: u64, balance: i64) {
+        assert_eq!(self.put(&format!("/users/{user}"), json!({})).await.status, StatusCode::CREATED);
+        if balance > 0 {
+            let answer = self.post(&format!("/users/{user}/balance"), json!({ "amount": balance })).await;
+            assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        }
+    }
+
+    /// A product without options.
+    pub async fn product_with(&self, product: u64, price: i64, stock: i64) {
+        let body = json!({ "name": format!("Product {product}"), "price": price, "stock": stock });
+        let answer = self.put(&format!("/admin/products/{product}"), body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    }
+
+    pub async fn balance(&self, user: u64) -> i64 {
+        self.get(&format!("/users/{user}/balance")).await.body["balance"].as_i64().expect("a balance")
+    }
+
+    pub async fn stock(&self, product: u64) -> i64 {
+        self.get(&format!("/products/{product}")).await.body["stock"].as_i64().expect("a stock")
+    }
+
+    /// Waits until MySQL has every event.
+    pub async fn drain_events(&self) {
+        drain_events(&self.connections().worker(), CELL, PATIENCE).await.unwrap();
+    }
+
+    /// Waits until MySQL has every event and RabbitMQ every message.
+    pub async fn drain(&self) {
+        self.drain_events().await;
+        drain_outbox(&self.connections().worker(), CELL, PATIENCE).await.unwrap();
+    }
+
+    /// One number out of MySQL.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.connections().mysql).await.unwrap()
+    }
+
+    /// Takes all messages out of the data platform's queue, oldest first.
+    pub async fn take_messages(&self) -> Vec<Value> {
+        take_messages(&self.settings).await
+    }
+
+    /// Drains everything and asks the audit; fails on any difference.
+    pub async fn assert_clean(&self) {
+        self.drain().await;
+        let Connections { scripts, mysql, .. } = self.connections();
+        let report = audit::audit(&scripts.bulk(), mysql, &audit::Silent).await.unwrap();
+        assert!(report.clean(), "{report:#?}");
+    }
+
+    /// Ends a test: everything is recorded, nothing is dead, Redis, MySQL and the queue agree.
+    pub async fn finish(mut self) {
+        self.assert_clean().await;
+        assert_eq!(self.count("SELECT COUNT(*) FROM dead_events").await, 0);
+        self.stop_engine().await;
+        self.finished = true;
+    }
+
+    /// Ends a test that leaves something broken on purpose.
+    pub async fn abandon(mut self) {
+        self.stop_engine().await;
+        self.finished = true;
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "the test must end with finish() or abandon()");
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.timeout(PATIENCE).send().await.expect("an answer");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.expect("a body");
+    let body = if text.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    };
+    Answer { status, body, headers }
+}
+
+/// Takes all messages out of a queue, oldest first.
+pub async fn take_messages(settings: &Settings) -> Vec<Value> {
+    let connection =
+        lapin::Connection::connect(settings.amqp_url.expose(), lapin::ConnectionProperties::default())
+            .await
+            .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let mut messages = Vec::new();
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(message) = channel.basic_get(settings.amqp_queue.as_str().into(), options).await.unwrap() {
+        let body: Value = serde_json::from_slice(&message.delivery.data).unwrap();
+        let id = message.delivery.properties.message_id().as_ref().map(|it| it.to_string());
+        assert_eq!(id.as_deref(), body["id"].as_str(), "the AMQP message id is the event's id");
+        messages.push(body);
+    }
+    connection.close(200, "done".into()).await.unwrap();
+    messages
+}
