@@ -1,0 +1,133 @@
+//! Users and their balance.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::caller::Caller;
+use super::fields::Integer;
+use super::idempotency_key::{Keyed, Replay};
+use super::json::Json;
+use super::path::Path;
+use super::problem::{Problem, ProblemKind};
+use super::query::Query;
+use crate::idempotency::Idempotency;
+use crate::ids::UserId;
+use crate::money::Amount;
+use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
+use crate::scripts::balance_get::balance_get;
+use crate::scripts::user_create::{UserCreate, user_create};
+
+/// What a wallet holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Balance {
+    user_id: UserId,
+    balance: Amount,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChargeBody {
+    amount: Integer,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChargeUserBody {
+    user_id: UserId,
+    amount: Integer,
+}
+
+/// Makes a user with an empty wallet, unless they exist.
+pub async fn create_user(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user_id): Path<UserId>,
+) -> Result<(StatusCode, Json<Balance>), Problem> {
+    let user_id = caller.acting_for(user_id)?;
+    match user_create(&app.scripts, user_id).await? {
+        UserCreate::Exists { balance } => Ok((StatusCode::OK, Json(Balance { user_id, balance }))),
+        UserCreate::Created { .. } => Ok((StatusCode::CREATED, Json(Balance { user_id, balance: 0 }))),
+    }
+}
+
+/// What a user's wallet holds.
+pub async fn get_balance(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user_id): Path<UserId>,
+) -> Result<Json<Balance>, Problem> {
+    let user_id = caller.acting_for(user_id)?;
+    match balance_get(&app.scripts, user_id).await? {
+        None => Err(ProblemKind::UserNotFound.into()),
+        Some(balance) => Ok(Json(Balance { user_id, balance })),
+    }
+}
+
+/// The same by query; an unknown user has nothing.
+pub async fn get_balance_by_query(
+    State(app): State<App>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<Balance>, Problem> {
+    let query = query.only(&["userId"])?;
+    let Some(text) = query.get("userId") else { return Err(Problem::parameter("userId", "is required")) };
+    let user_id = text.parse::<UserId>().map_err(|error| Problem::parameter("userId", error.to_string()))?;
+    let user_id = caller.acting_for(user_id)?;
+    let balance = balance_get(&app.scripts, user_id).await?.unwrap_or_default();
+    Ok(Json(Balance { user_id, balance }))
+}
+
+/// Puts money into the wallet of a user who exists.
+pub async fn charge(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user_id): Path<UserId>,
+    keyed: Keyed,
+    Json(body): Json<ChargeBody>,
+) -> Result<(StatusCode, Replay, Json<Balance>), Problem> {
+    let user_id = caller.acting_for(user_id)?;
+    let (replay, balance) = put(&app, user_id, body.amount, false, keyed.with(&body)).await?;
+    Ok((StatusCode::CREATED, replay, balance))
+}
+
+/// Puts money into a wallet; the first charge makes it.
+pub async fn charge_or_create(
+    State(app): State<App>,
+    caller: Caller,
+    keyed: Keyed,
+    Json(body): Json<ChargeUserBody>,
+) -> Result<(Replay, Json<Balance>), Problem> {
+    let user_id = caller.acting_for(body.user_id)?;
+    put(&app, user_id, body.amount, true, keyed.with(&body)).await
+}
+
+async fn put(
+    app: &App,
+    user_id: UserId,
+    amount: Integer,
+    create: bool,
+    idempotency: Option<Idempotency>,
+) -> Result<(Replay, Json<Balance>), Problem> {
+    if !(1..=app.settings.charge_limit).contains(&amount.get()) {
+        return Err(ProblemKind::InvalidAmount.into());
+    }
+    let request = ChargeRequest {
+        user: user_id,
+        amount: amount.get(),
+        wallet_limit: app.settings.wallet_limit,
+        create,
+        idempotency: idempotency.as_ref(),
+        idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
+    };
+    match balance_charge(&app.scripts, request).await? {
+        BalanceCharge::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
+        BalanceCharge::UserNotFound => Err(ProblemKind::UserNotFound.into()),
+        BalanceCharge::LimitExceeded { .. } => Err(ProblemKind::BalanceLimitExceeded.into()),
+        BalanceCharge::Charged { charge, seen } => {
+            Ok((Replay(seen), Json(Balance { user_id, balance: charge.balance })))
+        }
+    }
+}

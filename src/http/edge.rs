@@ -1,0 +1,203 @@
+//! What happens to every request: its id, admission, a safety net for panics, problems rendered in
+//! the caller's language, and the time it took. One layer, because each layer costs an allocation.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use uuid::Uuid;
+
+use super::admission::Admission;
+use super::language::Language;
+use super::problem::{Problem, ProblemKind};
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken over, in characters.
+const REQUEST_ID_MAX: usize = 128;
+
+/// Answered whatever the load: an engine that is busy is not an engine that is dead.
+pub const NEVER_SHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// What all requests share.
+pub struct Edge {
+    admission: Admission,
+    /// What stands before `/problems/<code>`.
+    type_prefix: String,
+}
+
+impl Edge {
+    pub fn new(max_in_flight: usize, public_url: &str) -> Self {
+        metrics::describe_histogram!(
+            "firstcome_http_request_duration_seconds",
+            metrics::Unit::Seconds,
+            "Time from the end of a request's headers to its answer"
+        );
+        let type_prefix = public_url.trim_end_matches('/').to_owned();
+        Self { admission: Admission::new(max_in_flight), type_prefix }
+    }
+
+    /// Writes a problem out; any other response passes as it is.
+    fn render(&self, response: &mut Response, method: &Method, language: Language, request_id: &HeaderValue) {
+        let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return };
+        if method.is_safe() {
+            problem.forget_outcome();
+        }
+        let request_id = request_id.to_str().unwrap_or_default();
+        let kind = problem.kind();
+        let (code, cause) = (kind.row().code, problem.cause().unwrap_or_default());
+        match kind {
+            ProblemKind::InternalError => tracing::error!(request_id, code, cause, "a request failed"),
+            // A dependency that is down fails thousands of requests a second alike; metrics count them.
+            _ => tracing::debug!(request_id, code, cause, "a request was refused"),
+        }
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = kind.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        *response.body_mut() = Body::from(problem.document(&self.type_prefix, language, request_id));
+    }
+}
+
+/// The middleware around all routes.
+pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let language = Language::of(request.headers());
+    let request_id = request_id(request.headers());
+
+    let place = edge.admission_for(route);
+    let mut response = match place {
+        Place::Refused => Problem::new(ProblemKind::Overloaded).into_response(),
+        Place::Admitted(_) | Place::AlwaysOpen => {
+            AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+                Problem::new(ProblemKind::InternalError).because("a handler panicked").into_response()
+            })
+        }
+    };
+    drop(place);
+
+    edge.render(&mut response, &method, language, &request_id);
+    response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
+    metrics::histogram!(
+        "firstcome_http_request_duration_seconds",
+        "route" => route.to_owned(),
+        "status" => response.status().as_str().to_owned(),
+        "method" => method_label(&method),
+    )
+    .record(started.elapsed());
+    response
+}
+
+enum Place<'a> {
+    Admitted(#[expect(dead_code, reason = "held for its drop")] super::admission::InFlight<'a>),
+    AlwaysOpen,
+    Refused,
+}
+
+impl Edge {
+    fn admission_for(&self, route: &str) -> Place<'_> {
+        if NEVER_SHED.contains(&route) {
+            return Place::AlwaysOpen;
+        }
+        self.admission.enter().map_or(Place::Refused, Place::Admitted)
+    }
+}
+
+/// The caller's id where it has one of at most 128 printable ASCII characters, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let mut given = headers.get_all(&X_REQUEST_ID).iter();
+    match (given.next(), given.next()) {
+        (Some(id), None) if is_request_id(id.as_bytes()) => id.clone(),
+        _ => {
+            let mut text = Uuid::encode_buffer();
+            let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+            HeaderValue::from_str(id).expect("a UUID is ASCII")
+        }
+    }
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_MAX).contains(&id.len()) && id.iter().all(|it| (0x20..=0x7e).contains(it))
+}
+
+/// A method as a label: bounded, whatever a client sends.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn answer(edge: &Arc<Edge>, path: &str) -> Response {
+        async fn panics() {
+            panic!("on purpose");
+        }
+        let router = Router::new().route("/panics", get(panics)).route("/healthz", get(|| async {}));
+        let router = router.layer(from_fn_with_state(edge.clone(), every_request));
+        router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        let response = answer(&Arc::new(Edge::new(1, "")), "/panics").await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert!(response.headers().contains_key(&X_REQUEST_ID));
+    }
+
+    #[tokio::test]
+    async fn a_full_node_sheds_all_but_health() {
+        let edge = Arc::new(Edge::new(0, ""));
+        let shed = answer(&edge, "/panics").await;
+        assert_eq!(
+            (shed.status().as_u16(), &shed.headers()[header::RETRY_AFTER]),
+            (503, &"1".parse().unwrap())
+        );
+        assert_eq!(answer(&edge, "/healthz").await.status(), 200);
+    }
+
+    #[test]
+    fn request_ids_are_taken_over_only_when_short_and_printable() {
+        let given = |texts: &[&[u8]]| {
+            let name = X_REQUEST_ID.clone();
+            let values = texts.iter().map(|it| (name.clone(), HeaderValue::from_bytes(it).unwrap()));
+            let mut headers = HeaderMap::new();
+            headers.extend(values);
+            request_id(&headers)
+        };
+        assert_eq!(given(&[b"order 7/a"]), "order 7/a");
+        assert_eq!(given(&[&[b'x'; 128]]).len(), 128);
+        for texts in [&[] as &[&[u8]], &[b""], &[&[b'x'; 129]], &["é".as_bytes()], &[b"a\tb"], &[b"a", b"b"]]
+        {
+            assert_eq!(given(texts).len(), 36, "{texts:?}");
+        }
+    }
+}

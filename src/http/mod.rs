@@ -1,0 +1,72 @@
+//! The HTTP API. Handlers are thin: parse, authorise, call one script, map the outcome.
+
+mod admin_products;
+mod admission;
+mod balance;
+mod caller;
+mod edge;
+mod fields;
+mod idempotency_key;
+mod json;
+mod language;
+mod operations;
+mod orders;
+mod path;
+pub mod problem;
+mod products;
+mod query;
+mod serve;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::MySqlPool;
+
+pub use serve::serve;
+
+use crate::config::Settings;
+use crate::node::CellWatch;
+use crate::scripts::Scripts;
+use edge::{Edge, every_request};
+use problem::{Problem, ProblemKind};
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub scripts: Scripts,
+    /// For reads only: `http` never writes MySQL.
+    pub mysql: MySqlPool,
+    pub settings: Arc<Settings>,
+    pub cells: CellWatch,
+    pub prometheus: PrometheusHandle,
+}
+
+/// The state as handlers take it: one pointer, because it is cloned for every request.
+type App = Arc<AppState>;
+
+/// All routes. Call it once the metrics recorder is installed.
+#[rustfmt::skip]
+pub fn router(state: AppState) -> Router {
+    let edge = Arc::new(Edge::new(state.settings.max_in_flight, &state.settings.public_url));
+    Router::new()
+        .route("/users/{userId}",                  put(balance::create_user))
+        .route("/users/{userId}/balance",          get(balance::get_balance).post(balance::charge))
+        .route("/balance",                         get(balance::get_balance_by_query))
+        .route("/balance/charge",                  post(balance::charge_or_create))
+        .route("/products",                        get(products::list_products))
+        .route("/products/{productId}",            get(products::get_product))
+        .route("/orders",                          post(orders::place_order))
+        .route("/orders/{orderId}",                get(orders::get_order))
+        .route("/admin/products/{productId}",      put(admin_products::set_product))
+        .route("/admin/products/{productId}/stock", post(admin_products::restock))
+        .route("/healthz",                         get(operations::healthz))
+        .route("/readyz",                          get(operations::readyz))
+        .route("/metrics",                         get(operations::metrics))
+        .fallback(|| async { Problem::new(ProblemKind::NotFound) })
+        .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
+        .layer(from_fn_with_state(edge, every_request))
+        .with_state(Arc::new(state))
+}

@@ -1,0 +1,129 @@
+//! What operators and probes ask: alive, ready, metrics.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use futures::future::join_all;
+use serde::Serialize;
+
+use super::App;
+use super::json::Json;
+use crate::cell::{CellId, CellState, CellView, Epoch, Position};
+use crate::scripts::ScriptError;
+use crate::scripts::events_read::events_read;
+use crate::scripts::fence::fence_check;
+
+/// Longest wait for MySQL's answer to a probe.
+const MYSQL_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[derive(Serialize)]
+pub struct Alive {
+    status: &'static str,
+}
+
+/// The process answers.
+pub async fn healthz() -> Json<Alive> {
+    Json(Alive { status: "alive" })
+}
+
+#[derive(Serialize)]
+pub struct Readiness {
+    status: &'static str,
+    checks: Checks,
+}
+
+#[derive(Serialize)]
+struct Checks {
+    cells: Vec<CellCheck>,
+    mysql: MysqlCheck,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CellCheck {
+    cell: u16,
+    /// Whether a purchase can be made in it now.
+    sells: bool,
+    /// `open` or `closed` as MySQL has it; `unknown` before it was read.
+    state: &'static str,
+    /// Why it does not sell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<Epoch>,
+    /// Acknowledged events that were lost for good, in all recoveries so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_events: Option<u64>,
+}
+
+/// MySQL may be down while the engine sells: this is told, but does not make it unready.
+#[derive(Serialize)]
+struct MysqlCheck {
+    reachable: bool,
+}
+
+/// Whether every cell can sell, and if not, why.
+pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
+    let views = app.cells.borrow().clone().unwrap_or_default();
+    let cells = app.scripts.cells().all();
+    let cells = join_all(cells.map(|cell| check_cell(&app, cell, views.iter().find(|it| it.cell == cell))));
+    let probe = sqlx::query("SELECT 1").execute(&app.mysql);
+    let mysql = tokio::time::timeout(MYSQL_TIMEOUT, probe);
+    let (cells, mysql) = futures::join!(cells, mysql);
+
+    let reachable = matches!(mysql, Ok(Ok(_)));
+    let (code, status) = if cells.iter().all(|it| it.sells) {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
+    (code, Json(Readiness { status, checks: Checks { cells, mysql: MysqlCheck { reachable } } }))
+}
+
+async fn check_cell(app: &App, cell: CellId, view: Option<&CellView>) -> CellCheck {
+    let (state, closed_for) = match view.map(|it| &it.state) {
+        None => ("unknown", None),
+        Some(CellState::Open) => ("open", None),
+        Some(CellState::Closed { reason }) => ("closed", Some(reason.clone())),
+    };
+    // The script decides: a node that cannot read MySQL goes on selling behind an open gate.
+    let refused = why_not_selling(app, cell).await;
+    let reason = match (&refused, closed_for) {
+        (Some(_), Some(closed_for)) => Some(closed_for),
+        (refused, _) => refused.clone(),
+    };
+    CellCheck {
+        cell: cell.0,
+        sells: refused.is_none(),
+        state,
+        reason,
+        epoch: view.map(|it| it.epoch),
+        lost_events: view.map(|it| it.lost_events),
+    }
+}
+
+/// Asks the cell itself. `None`: it sells.
+async fn why_not_selling(app: &App, cell: CellId) -> Option<String> {
+    let answer = async {
+        fence_check(&app.scripts, cell).await?;
+        // The fence script appends nothing, so the prologue does not compare the backlog for it.
+        events_read(&app.scripts, cell, Position { epoch: Epoch::MAX, seq: 0 }, 1).await
+    };
+    match answer.await {
+        Ok(log) if log.length >= app.settings.stream_bound() => Some("backlog_full".to_owned()),
+        Ok(_) => None,
+        Err(ScriptError::CellClosed(_)) => Some("recovering".to_owned()),
+        Err(ScriptError::BacklogFull(_)) => Some("backlog_full".to_owned()),
+        Err(error @ (ScriptError::Refused(_) | ScriptError::Unknown(_) | ScriptError::Failed { .. })) => {
+            Some(error.to_string())
+        }
+    }
+}
+
+/// All metrics, in Prometheus' text format.
+pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (format, app.prometheus.render())
+}
