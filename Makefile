@@ -1,0 +1,30 @@
+# The two commands that matter: make run, make test.
+#
+# FIRSTCOME_REDIS_SERVER, FIRSTCOME_MYSQLD and FIRSTCOME_RABBITMQ_SERVER name other server programs;
+# a server that is named is not installed. ARGS hands further flags on:
+#   make run ARGS="--listen 127.0.0.1:9090"     make test ARGS="--test it order"
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+ARGS ?=
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing: servers, a C compiler (asks for nothing; says what it cannot do)
+	@sh ops/setup.sh
+
+run: setup ## build the release and start it with private servers and a demo catalogue
+	cargo build --release
+	exec $(TARGET_DIR)/release/firstcome dev $(ARGS)
+
+test: setup ## run all tests, against private servers
+	cargo test $(ARGS)
+
+lint: ## check the formatting, and clippy without warnings
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
