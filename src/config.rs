@@ -51,8 +51,8 @@ pub struct Settings {
     /// Memory in Redis: rate × time × about 110 bytes.
     pub idempotency_ttl_ms: u64,
 
-    /// Persisted events that stay in Redis, for a MySQL failover that lost its tail. Default 100,000.
-    /// The same on all nodes.
+    /// Persisted events that stay in Redis, for a MySQL failover that lost its tail. Default 100,000;
+    /// at least 1, since the newest entry says where the log stands. The same on all nodes.
     pub keep_events: u64,
     /// Events that may wait for MySQL before new writes get 503. Default 1,000,000.
     /// The same on all nodes.
@@ -164,7 +164,7 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("charge_limit", 1..=PRICE_MAX as u64),
     ("wallet_limit", 1..=AMOUNT_MAX as u64 / 10),
     ("idempotency_ttl_ms", 1_000..=30 * 24 * 60 * 60 * 1_000),
-    ("keep_events", 0..=100_000_000),
+    ("keep_events", 1..=100_000_000),
     ("backlog_bound", 100..=100_000_000),
     ("persist_batch_events", 1..=10_000),
     ("publish_batch_messages", 1..=10_000),

@@ -86,7 +86,7 @@ impl NamedLock {
                 .bind(cell.0)
                 .fetch_one(&mut connection)
                 .await?;
-        Ok((taken == Some(1)).then_some(Self { connection: connection }))
+        Ok((taken == Some(1)).then_some(Self { connection }))
     }
 
     /// Whether the lock's connection still lives, and so the lock.

@@ -9,7 +9,8 @@ use firstcome::scripts::load::header_outcomes;
 /// Words in quotes at the beginning of a match arm: `"PAID" =>`.
 fn matched_outcomes(binding: &str) -> BTreeSet<String> {
     let arms = binding.lines().filter(|it| it.trim_start().starts_with('"') && it.contains("=>"));
-    arms.filter_map(|it| it.split('"').nth(1)).map(str::to_owned).collect()
+    let words = arms.filter_map(|it| it.split('"').nth(1)).filter(|it| !it.is_empty());
+    words.map(str::to_owned).collect()
 }
 
 #[test]

@@ -71,10 +71,16 @@ pub async fn fresh_settings(redis_url: String) -> Settings {
     }
 }
 
-/// The one recorder of this process.
+/// The one recorder of this process; logs too, where `RUST_LOG` asks for them.
 pub fn prometheus() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(|| telemetry::install_metrics().unwrap()).clone()
+    let install = || {
+        if std::env::var_os("RUST_LOG").is_some() {
+            telemetry::install_logs(telemetry::LogFormat::Text);
+        }
+        telemetry::install_metrics().unwrap()
+    };
+    HANDLE.get_or_init(install).clone()
 }
 
 impl TestApp {
