@@ -196,7 +196,8 @@ async fn cell(settings: Settings, command: CellCommand) -> anyhow::Result<()> {
         }
         CellCommand::Rebuild { cell } => {
             let outcome =
-                recover::recover(&worker, known(cell)?, Because::Asked, &RebuildBar::default()).await?;
+                recover::recover_in_turn(&worker, known(cell)?, Because::Asked, &RebuildBar::default())
+                    .await?;
             tell(known(cell)?, &outcome);
             Ok(())
         }
@@ -206,6 +207,7 @@ async fn cell(settings: Settings, command: CellCommand) -> anyhow::Result<()> {
 fn tell(cell: CellId, outcome: &RecoverOutcome) {
     match outcome {
         RecoverOutcome::StillOpen => println!("cell {cell} was open all the time"),
+        RecoverOutcome::OpenedElsewhere => println!("cell {cell} is recovered by another process"),
         RecoverOutcome::LeftClosed { reason } => println!("cell {cell} stays closed: {reason}"),
         RecoverOutcome::Opened(found) if found.rebuilt => {
             println!(

@@ -18,6 +18,10 @@ use crate::config::Secret;
 /// The schema, in the binary.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// How long the server waits for the next word of a connection, in seconds. A process that sleeps or was
+/// cut off in the middle of a transaction holds its locks no longer than this.
+const SILENCE_SECONDS: u32 = 15;
+
 /// Connects to the database that the URL names.
 ///
 /// TLS is used where the server offers it, except on this machine, where it only costs time; an
@@ -27,13 +31,15 @@ pub async fn connect(url: &Secret, connections: u32) -> Result<MySqlPool, sqlx::
     MySqlPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map(|_| ())
-            })
-        })
+        .idle_timeout(Duration::from_secs(u64::from(SILENCE_SECONDS) / 2))
+        .after_connect(|connection, _| Box::pin(prepare_session(connection)))
         .connect_with(options)
         .await
+}
+
+async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+    sqlx::query("SET SESSION wait_timeout = ?").bind(SILENCE_SECONDS).execute(connection).await.map(|_| ())
 }
 
 async fn options(url: &Secret) -> Result<MySqlConnectOptions, sqlx::Error> {

@@ -66,7 +66,8 @@ pub async fn confirm(pool: &MySqlPool, cell: CellId, confirmed: &[Seq]) -> Resul
     transaction.commit().await
 }
 
-/// A named lock that lives as long as its connection. It saves work (two publishers would send
+/// A named lock that lives as long as its connection, and that connection as long as its holder talks
+/// to it every few seconds. It saves work (two publishers would send
 /// everything twice) and is never needed for correctness.
 pub struct NamedLock {
     connection: MySqlConnection,
@@ -80,6 +81,8 @@ impl NamedLock {
         cell: CellId,
     ) -> Result<Option<Self>, sqlx::Error> {
         let mut connection = MySqlConnection::connect_with(&pool.connect_options()).await?;
+        // A holder that sleeps loses the lock; one that works proves it with `is_held`.
+        super::prepare_session(&mut connection).await?;
         let (taken,): (Option<i64>,) =
             sqlx::query_as("SELECT GET_LOCK(CONCAT('firstcome.', ?, '.', ?, '.', MD5(DATABASE())), 0)")
                 .bind(purpose)

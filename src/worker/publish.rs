@@ -60,18 +60,17 @@ async fn publish_while_locked(
     let publisher = connect(worker).await?;
     let mut last_look = Instant::now();
     while !stop.is_cancelled() {
-        let taken = round(worker, cell, &publisher).await?;
-        if taken > 0 {
-            progressed();
-            continue;
-        }
         if last_look.elapsed() > Duration::from_secs(1) {
             last_look = Instant::now();
-            metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string())
-                .set(outbox::depth(&worker.mysql, cell).await? as f64);
             if !lock.is_held().await {
                 return Ok(());
             }
+            metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string())
+                .set(outbox::depth(&worker.mysql, cell).await? as f64);
+        }
+        if round(worker, cell, &publisher).await? > 0 {
+            progressed();
+            continue;
         }
         tokio::select! {
             () = stop.cancelled() => {}

@@ -40,6 +40,8 @@ pub enum Because {
 pub enum RecoverOutcome {
     /// This epoch's fence is present and the gate open: only script texts were missing.
     StillOpen,
+    /// Another process recovered it meanwhile.
+    OpenedElsewhere,
     /// Closed by an operator, or because MySQL is behind; left alone.
     LeftClosed { reason: String },
     /// Open in a new epoch.
@@ -72,40 +74,46 @@ pub enum RecoverError {
 
 /// Recovers a cell that a loop found shut. Failures are logged; the loop comes again.
 pub(super) async fn recover_unasked(worker: &Worker, cell: CellId, because: Because) {
-    match politely(worker, cell, because).await {
-        Ok(Some(RecoverOutcome::Opened(found))) => {
+    match recover_in_turn(worker, cell, because, &Silent).await {
+        Ok(RecoverOutcome::Opened(found)) => {
             metrics::counter!("firstcome_recoveries_total", "cell" => cell.to_string()).increment(1);
             tracing::info!(%cell, epoch = found.epoch, rebuilt = found.rebuilt, "cell is open");
         }
-        Ok(Some(RecoverOutcome::StillOpen | RecoverOutcome::LeftClosed { .. }) | None) => {}
+        Ok(
+            RecoverOutcome::StillOpen | RecoverOutcome::OpenedElsewhere | RecoverOutcome::LeftClosed { .. },
+        ) => {}
         Err(error) => tracing::warn!(%cell, %error, "the cell stays shut for now"),
     }
 }
 
-/// `None`: another worker is at it.
-async fn politely(
+/// Recovers a cell unless another process is at it: two recoveries at once do no harm, but each would
+/// send the other back to the start.
+pub async fn recover_in_turn(
     worker: &Worker,
     cell: CellId,
     because: Because,
-) -> Result<Option<RecoverOutcome>, RecoverError> {
+    progress: &dyn Progress,
+) -> Result<RecoverOutcome, RecoverError> {
     let started = Instant::now();
     loop {
         let lock = NamedLock::try_take(&worker.mysql, "recover", cell).await?;
         if lock.is_some() || started.elapsed() > POLITENESS {
-            return recover(worker, cell, because, &Silent).await.map(Some);
+            return recover(worker, cell, because, progress).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let view = cells::read(&worker.mysql, cell).await?;
-        if let Some(fence) = view.fence().filter(|it| Some(it) != worker.scripts.fence(cell).as_ref()) {
+        let row = cells::read(&worker.mysql, cell).await?;
+        if let Some(fence) = row.fence().filter(|it| Some(it) != worker.scripts.fence(cell).as_ref()) {
             worker.scripts.adopt(cell, fence);
-            return Ok(None);
+            if because != Because::Asked {
+                return Ok(RecoverOutcome::OpenedElsewhere);
+            }
         }
     }
 }
 
 /// Recovers a cell: afterwards it is open in a new epoch and holds exactly what MySQL holds, or it
 /// never was shut.
-pub async fn recover(
+async fn recover(
     worker: &Worker,
     cell: CellId,
     because: Because,
@@ -271,5 +279,5 @@ pub async fn reopen(
     progress: &dyn Progress,
 ) -> Result<RecoverOutcome, RecoverError> {
     cells::set_state(&worker.mysql, cell, None).await?;
-    recover(worker, cell, Because::Closed, progress).await
+    recover_in_turn(worker, cell, Because::Closed, progress).await
 }

@@ -29,6 +29,10 @@ impl EngineProcess {
         Self { child }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -107,6 +107,12 @@ impl TestApp {
         self.engine = Some(engine);
     }
 
+    /// As [`Self::start_engine`], on another port: a process of the test has the first one.
+    pub async fn start_engine_elsewhere(&mut self) {
+        self.settings.listen.set_port(0);
+        self.start_engine().await;
+    }
+
     /// Stops the engine in good order; the servers stay.
     pub async fn stop_engine(&mut self) {
         self.engine.take().expect("the engine runs").stop().await;
