@@ -84,7 +84,7 @@ impl NamedLock {
         // A holder that sleeps loses the lock; one that works proves it with `is_held`.
         super::prepare_session(&mut connection).await?;
         let (taken,): (Option<i64>,) =
-            sqlx::query_as("SELECT GET_LOCK(CONCAT('firstcome.', ?, '.', ?, '.', MD5(DATABASE())), 0)")
+            sqlx::query_as("SELECT GET_LOCK(CONCAT('firstcome.', ?, '.', ?, '.', LEFT(SHA2(DATABASE(), 256), 16)), 0)")
                 .bind(purpose)
                 .bind(cell.0)
                 .fetch_one(&mut connection)
