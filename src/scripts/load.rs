@@ -52,6 +52,7 @@ scripts! {
     EventsRead = "events_read",
     EventsTrim = "events_trim",
     AuditRead = "audit_read",
+    AuditScan = "audit_scan",
 }
 
 impl Script {
