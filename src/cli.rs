@@ -158,14 +158,21 @@ async fn migrate(url: &Secret) -> anyhow::Result<()> {
 async fn seed_all(settings: Settings, plan: seed::SeedPlan) -> anyhow::Result<()> {
     let connections = app::connect(settings).await?;
     connections.adopt_epochs().await?;
-    seed::seed(&connections.scripts, &connections.settings, plan, &seed::Bars::new()).await?;
+    let seeded =
+        seed::seed(&connections.scripts, &connections.settings, plan, &seed::SeedBars::new()).await?;
+    println!(
+        "{} products and {} users are new; {} products and {} users were there",
+        seeded.products_created, seeded.users_made, seeded.products_updated, seeded.users_found
+    );
     Ok(())
 }
 
 async fn audit_all(settings: Settings) -> anyhow::Result<()> {
     let connections = app::connect(settings).await?;
     connections.adopt_epochs().await?;
-    let report = audit::audit(&connections.scripts, &connections.mysql, &audit::Bar::new()).await?;
+    let bar = audit::AuditBar::new();
+    let report = audit::audit(&connections.scripts, &connections.mysql, &bar).await?;
+    bar.finish();
     audit::print_report(&report);
     if !report.clean() {
         std::process::exit(1);

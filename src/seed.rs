@@ -25,15 +25,22 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const KEY: &str = "seed";
 
 /// What to make: products 1 to `products`, each with one SKU, and users 1 to `users`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub struct SeedPlan {
+    /// Products 1 to N
+    #[arg(long, default_value_t = 10, value_name = "N")]
     pub products: u64,
+    /// Users 1 to M
+    #[arg(long, default_value_t = 1_000, value_name = "M")]
     pub users: u64,
-    /// Charged into each wallet; 0 makes empty wallets.
+    /// Charged into each wallet, in minor units; 0 makes empty wallets
+    #[arg(long, default_value_t = 1_000_000, value_name = "B")]
     pub balance: Amount,
-    /// Units of each product.
+    /// Units of each product
+    #[arg(long, default_value_t = 1_000, value_name = "UNITS")]
     pub stock: i64,
-    /// Of one unit.
+    /// Price of one unit, in minor units
+    #[arg(long, default_value_t = 1_000, value_name = "PRICE")]
     pub price: Amount,
 }
 

@@ -83,12 +83,13 @@ impl NamedLock {
         let mut connection = MySqlConnection::connect_with(&pool.connect_options()).await?;
         // A holder that sleeps loses the lock; one that works proves it with `is_held`.
         super::prepare_session(&mut connection).await?;
-        let (taken,): (Option<i64>,) =
-            sqlx::query_as("SELECT GET_LOCK(CONCAT('firstcome.', ?, '.', ?, '.', LEFT(SHA2(DATABASE(), 256), 16)), 0)")
-                .bind(purpose)
-                .bind(cell.0)
-                .fetch_one(&mut connection)
-                .await?;
+        let (taken,): (Option<i64>,) = sqlx::query_as(
+            "SELECT GET_LOCK(CONCAT('firstcome.', ?, '.', ?, '.', LEFT(SHA2(DATABASE(), 256), 16)), 0)",
+        )
+        .bind(purpose)
+        .bind(cell.0)
+        .fetch_one(&mut connection)
+        .await?;
         Ok((taken == Some(1)).then_some(Self { connection }))
     }
 
