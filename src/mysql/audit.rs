@@ -147,7 +147,7 @@ fn padded(ids: &[u64]) -> impl Iterator<Item = u64> {
 pub async fn rows_to_check(pool: &MySqlPool) -> Result<RowsToCheck, sqlx::Error> {
     sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM wallets) AS wallets, (SELECT COUNT(*) FROM skus) AS skus, \
-         (SELECT COUNT(*) FROM orders) AS orders, (SELECT COALESCE(MAX(id), 0) FROM orders) AS newest_order",
+         (SELECT COUNT(*) FROM orders) AS orders, (SELECT CAST(COALESCE(MAX(id), 0) AS UNSIGNED) FROM orders) AS newest_order",
     )
     .fetch_one(pool)
     .await
@@ -286,7 +286,7 @@ pub async fn totals(pool: &MySqlPool, cell: CellId) -> Result<Totals, sqlx::Erro
          (SELECT COUNT(*) FROM payments WHERE cell = ?) AS payments, \
          (SELECT COUNT(*) FROM ledger WHERE cell = ? AND kind = 'payment') AS ledger_payments, \
          (SELECT COUNT(*) FROM outbox WHERE cell = ? AND kind = 'order.paid') AS waiting, \
-         COALESCE((SELECT published FROM publishing WHERE cell = ?), 0) AS published",
+         CAST(COALESCE((SELECT published FROM publishing WHERE cell = ?), 0) AS UNSIGNED) AS published",
     );
     (0..5).fold(query, |query, _| query.bind(cell.0)).fetch_one(pool).await
 }
