@@ -183,14 +183,14 @@ pub trait AuditProgress: Send + Sync {
 }
 
 /// Nobody watches.
-pub struct SilentAudit;
+pub struct Silent;
 
-impl AuditProgress for SilentAudit {}
+impl AuditProgress for Silent {}
 
 /// A bar on standard error; nothing where that is no terminal.
-pub struct AuditBar(ProgressBar);
+pub struct Bar(ProgressBar);
 
-impl AuditBar {
+impl Bar {
     #[expect(clippy::new_without_default, reason = "it draws on a terminal")]
     pub fn new() -> Self {
         let style = ProgressStyle::with_template("audit {wide_bar} {human_pos}/{human_len} rows {eta}")
@@ -204,7 +204,7 @@ impl AuditBar {
     }
 }
 
-impl AuditProgress for AuditBar {
+impl AuditProgress for Bar {
     fn begin(&self, rows: u64) {
         self.0.set_length(rows);
     }
@@ -249,7 +249,7 @@ pub async fn audit(
         })
         .await?;
     }
-    check_orders(mysql, to_check.newest_order, &mut findings, progress).await?;
+    check_orders(mysql, to_check.newest_order.unwrap_or(0), &mut findings, progress).await?;
     let report = findings.report;
     metrics::gauge!("firstcome_audit_differences").set(report.found as f64);
     metrics::gauge!("firstcome_audit_checked_rows").set(report.checked.rows() as f64);
@@ -737,10 +737,14 @@ async fn check_orders(
             if row.sums_differ() {
                 let text = format!("{order}; lines {}", text(row.lines_total));
                 findings.add(kind::ORDER, id.to_string(), text);
-            } else {
-                let text =
-                    format!("{order}; payment {}, ledger {}", text(row.payment), text(row.ledger_amount));
-                findings.add(kind::PAYMENT, id.to_string(), text);
+            }
+            if row.payment_differs() {
+                let (payment, ledger) = (text(row.payment), text(row.ledger_amount));
+                findings.add(
+                    kind::PAYMENT,
+                    id.to_string(),
+                    format!("{order}; payment {payment}, ledger {ledger}"),
+                );
             }
         }
         findings.report.checked.orders += count;
@@ -755,6 +759,7 @@ async fn check_orders(
 async fn check_totals(mysql: &MySqlPool, cell: CellId, findings: &mut Findings) -> Result<(), AuditError> {
     let totals = rows::totals(mysql, cell).await?;
     let rows::Totals { paid_orders, payments, ledger_payments, waiting, published } = totals;
+    let published = published.unwrap_or(0);
     findings.report.checked.payments += payments as u64;
     findings.report.checked.messages += waiting as u64 + published;
     if paid_orders as u64 != published + waiting as u64 {

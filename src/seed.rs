@@ -27,20 +27,20 @@ const KEY: &str = "seed";
 /// What to make: products 1 to `products`, each with one SKU, and users 1 to `users`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub struct SeedPlan {
-    /// Products 1 to N
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    /// Products, each sold without options
+    #[arg(long, default_value_t = 100)]
     pub products: u64,
-    /// Users 1 to M
-    #[arg(long, default_value_t = 1_000, value_name = "M")]
+    /// Users with a wallet
+    #[arg(long, default_value_t = 10_000)]
     pub users: u64,
     /// Charged into each wallet, in minor units; 0 makes empty wallets
-    #[arg(long, default_value_t = 1_000_000, value_name = "B")]
+    #[arg(long, default_value_t = 1_000_000)]
     pub balance: Amount,
     /// Units of each product
-    #[arg(long, default_value_t = 1_000, value_name = "UNITS")]
+    #[arg(long, default_value_t = 1_000)]
     pub stock: i64,
     /// Price of one unit, in minor units
-    #[arg(long, default_value_t = 1_000, value_name = "PRICE")]
+    #[arg(long, default_value_t = 1_000)]
     pub price: Amount,
 }
 
@@ -96,17 +96,17 @@ pub trait SeedProgress: Send + Sync {
 }
 
 /// Nobody watches.
-pub struct SilentSeed;
+pub struct Silent;
 
-impl SeedProgress for SilentSeed {}
+impl SeedProgress for Silent {}
 
 /// Two bars on standard error; nothing where that is no terminal.
-pub struct SeedBars {
+pub struct Bars {
     products: ProgressBar,
     users: ProgressBar,
 }
 
-impl SeedBars {
+impl Bars {
     #[expect(clippy::new_without_default, reason = "it draws on a terminal")]
     pub fn new() -> Self {
         let style =
@@ -120,7 +120,7 @@ impl SeedBars {
     }
 }
 
-impl SeedProgress for SeedBars {
+impl SeedProgress for Bars {
     fn begin(&self, plan: &SeedPlan) {
         self.products.set_length(plan.products);
         self.users.set_length(plan.users);

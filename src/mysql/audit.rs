@@ -147,7 +147,7 @@ fn padded(ids: &[u64]) -> impl Iterator<Item = u64> {
 pub async fn rows_to_check(pool: &MySqlPool) -> Result<RowsToCheck, sqlx::Error> {
     sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM wallets) AS wallets, (SELECT COUNT(*) FROM skus) AS skus, \
-         (SELECT COUNT(*) FROM orders) AS orders, (SELECT CAST(COALESCE(MAX(id), 0) AS UNSIGNED) FROM orders) AS newest_order",
+         (SELECT COUNT(*) FROM orders) AS orders, (SELECT MAX(id) FROM orders) AS newest_order",
     )
     .fetch_one(pool)
     .await
@@ -158,7 +158,8 @@ pub struct RowsToCheck {
     pub wallets: i64,
     pub skus: i64,
     pub orders: i64,
-    pub newest_order: u64,
+    /// `None`: there is no order.
+    pub newest_order: Option<u64>,
 }
 
 /// A SKU whose units do not add up.
@@ -227,9 +228,15 @@ pub struct OrderRow {
 }
 
 impl OrderRow {
-    /// Whether the order itself does not add up; otherwise its payment is wrong.
+    /// Whether the order itself does not add up.
     pub fn sums_differ(&self) -> bool {
         self.lines_total != Some(self.total) || (self.was_paid() && self.paid != self.total - self.discount)
+    }
+
+    /// Whether payment and ledger entry are not there exactly if it was paid, with its amount.
+    pub fn payment_differs(&self) -> bool {
+        let paid = self.was_paid().then_some(self.paid);
+        self.payment != paid || self.ledger_amount != paid.map(|it| -it)
     }
 
     fn was_paid(&self) -> bool {
@@ -276,7 +283,8 @@ pub struct Totals {
     pub ledger_payments: i64,
     /// Paid orders whose message waits.
     pub waiting: i64,
-    pub published: u64,
+    /// `None`: the cell was never prepared.
+    pub published: Option<u64>,
 }
 
 /// Counts a cell's paid orders, payments and messages.
@@ -286,7 +294,7 @@ pub async fn totals(pool: &MySqlPool, cell: CellId) -> Result<Totals, sqlx::Erro
          (SELECT COUNT(*) FROM payments WHERE cell = ?) AS payments, \
          (SELECT COUNT(*) FROM ledger WHERE cell = ? AND kind = 'payment') AS ledger_payments, \
          (SELECT COUNT(*) FROM outbox WHERE cell = ? AND kind = 'order.paid') AS waiting, \
-         CAST(COALESCE((SELECT published FROM publishing WHERE cell = ?), 0) AS UNSIGNED) AS published",
+         (SELECT published FROM publishing WHERE cell = ?) AS published",
     );
     (0..5).fold(query, |query, _| query.bind(cell.0)).fetch_one(pool).await
 }
