@@ -158,8 +158,7 @@ async fn migrate(url: &Secret) -> anyhow::Result<()> {
 async fn seed_all(settings: Settings, plan: seed::SeedPlan) -> anyhow::Result<()> {
     let connections = app::connect(settings).await?;
     connections.adopt_epochs().await?;
-    let seeded =
-        seed::seed(&connections.scripts, &connections.settings, plan, &seed::SeedBars::new()).await?;
+    let seeded = seed::seed(&connections.scripts, &connections.settings, plan, &seed::Bars::new()).await?;
     println!(
         "{} products and {} users are new; {} products and {} users were there",
         seeded.products_created, seeded.users_made, seeded.products_updated, seeded.users_found
@@ -170,7 +169,7 @@ async fn seed_all(settings: Settings, plan: seed::SeedPlan) -> anyhow::Result<()
 async fn audit_all(settings: Settings) -> anyhow::Result<()> {
     let connections = app::connect(settings).await?;
     connections.adopt_epochs().await?;
-    let bar = audit::AuditBar::new();
+    let bar = audit::Bar::new();
     let report = audit::audit(&connections.scripts, &connections.mysql, &bar).await?;
     bar.finish();
     audit::print_report(&report);

@@ -208,7 +208,7 @@ impl TestApp {
     pub async fn assert_clean(&self) {
         self.drain().await;
         let Connections { scripts, mysql, .. } = self.connections();
-        let report = audit::audit(scripts, mysql, &audit::SilentAudit).await.unwrap();
+        let report = audit::audit(scripts, mysql, &audit::Silent).await.unwrap();
         assert!(report.clean(), "{report:#?}");
     }
 
