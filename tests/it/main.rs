@@ -4,11 +4,15 @@ mod cell_dump;
 mod engine_process;
 mod test_app;
 mod test_servers;
+mod wire;
 
+mod bad_input;
 mod balance_charge;
 mod commands;
+mod connections;
 mod engine_kill;
 mod order_place;
+mod problems;
 mod product_set;
 mod purchase;
 mod recovery;
