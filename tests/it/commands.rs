@@ -194,7 +194,8 @@ async fn wrong_settings_stop_the_start() {
     let file = folder.join("shop.toml");
     std::fs::write(&file, "max_in_flight = 0\n").unwrap();
     let config = file.to_str().unwrap();
-    let cases: [(&[&str], &[(&str, &str)], &str); 5] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case; 5] = [
         (
             &["serve", "--config", config],
             &[],
