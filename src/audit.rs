@@ -17,10 +17,11 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use sqlx::mysql::MySqlPool;
 
-use crate::cell::{CellId, CellState, Position, Seq};
+use crate::cell::{CellId, CellState, Epoch, Position, Seq};
 use crate::event::{Entry, Event};
 use crate::ids::{ID_MAX, NotAnId, OptionId, ProductId, UserId};
 use crate::mysql::audit::{self as rows, IDS_MAX, Snapshot};
+use crate::mysql::cells;
 use crate::product::SkuId;
 use crate::scripts::audit_read::{audit_skus, audit_wallets};
 use crate::scripts::audit_scan::audit_scan;
@@ -454,15 +455,24 @@ impl CellAudit<'_> {
         loop {
             match self.compare_once(of).await {
                 Err(error) if error.may_pass() => {
-                    // What was read may belong to a log that is gone.
-                    self.log = Log::default();
-                    match pauses.next() {
-                        Some(pause) => tokio::time::sleep(pause).await,
-                        None => return Err(error),
-                    }
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    tokio::time::sleep(pause).await;
+                    self.read_ahead().await?;
                 }
                 other => return other,
             }
+        }
+    }
+
+    /// Reads the log anew and to its end, since what was read may belong to one that is gone. Done before
+    /// a page, it leaves little to read behind it: a trimmer that keeps next to nothing is not so fast.
+    async fn read_ahead(&mut self) -> Result<(), AuditError> {
+        let persisted = cells::read(self.mysql, self.cell).await?.view.persisted;
+        self.log = Log::default();
+        // There is no such event: it ends where the log does.
+        match self.follow(persisted, Position { epoch: Epoch::MAX, seq: Seq::MAX }).await {
+            Err(error) if !error.may_pass() => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -521,7 +531,8 @@ impl CellAudit<'_> {
                 }
             }
             if self.log.changes.len() > CHANGES_MAX {
-                return Err(AuditError::TooFarBehind { cell: self.cell, redis: to, mysql: from });
+                let redis = self.log.to;
+                return Err(AuditError::TooFarBehind { cell: self.cell, redis, mysql: from });
             }
         }
         Ok(())
