@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- audit_read: one field of many hashes, and the event that they reflect, in one instant.
 --
 -- KEYS

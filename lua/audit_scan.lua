@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- audit_scan: the next names of wallets and SKUs that Redis has, whatever MySQL knows.
 --
 -- KEYS

@@ -39,11 +39,11 @@ local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'charged:1', string.format(
-  '%.0f %s %s %.0f %s %s', now_ms, ARGV[1], ARGV[2], balance, ARGV[5] == '' and '-' or ARGV[5], ARGV[6]))
+  '%d %s %s %d %s %s', now_ms, ARGV[1], ARGV[2], balance, ARGV[5] == '' and '-' or ARGV[5], ARGV[6]))
 if not id then return {'CLOSED'} end
 redis.call('HINCRBY', KEYS[3], 'balance', ARGV[2])
-local answer = string.format('%s %.0f %.0f', string.sub(id, #EPOCH + 2), now_ms, balance)
+local answer = string.format('%s %d %d', string.sub(id, #EPOCH + 2), now_ms, balance)
 if ARGV[5] ~= '' then
-  redis.call('SET', KEYS[4], ARGV[5] .. ' ' .. answer, 'PXAT', string.format('%.0f', now_ms + ARGV[7]))
+  redis.call('SET', KEYS[4], ARGV[5] .. ' ' .. answer, 'PXAT', string.format('%d', now_ms + ARGV[7]))
 end
 return {'CHARGED', answer, balance}

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- balance_get: read one wallet.
 --
 -- KEYS

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- events_read: the next entries of the event log, with proof that this server was checked in this epoch.
 --
 -- KEYS

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- events_trim: drop the oldest persisted entries, but for the newest ones that are kept.
 --
 -- KEYS

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- fence: does nothing. That a server has this text in its script cache says "checked in this epoch":
 -- the cache is gone after a restart, and a promoted replica does not have it.
 --

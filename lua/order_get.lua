@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- order_get: find an order of the running epoch in the event log.
 --
 -- KEYS

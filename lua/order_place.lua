@@ -48,7 +48,7 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- Every item passes one rule before the first meets the next, so that the first refusal in the
 -- contract's order is the one that is told.
-local total, lines, prices, limited = 0, {}, {}, nil
+local total, lines, prices, limited = 0, nil, nil, nil
 local closed, over, over_left, short, short_left
 for i = 6, #KEYS do
   local arg = 5 + (i - 6) * 3
@@ -72,8 +72,10 @@ for i = 6, #KEYS do
   end
   local left = remaining - quantity
   if left < 0 and not short then short, short_left = i - 5, tonumber(remaining) end
-  prices[i - 5] = price
-  lines[i - 5] = string.format('%s:%s:%s:%s:%.0f:%s', product, ARGV[arg + 1], ARGV[arg + 2], price, left, sku[5] and '1' or '0')
+  local line = string.format(
+    '%s:%s:%s:%s:%d:%s', product, ARGV[arg + 1], ARGV[arg + 2], price, left, sku[5] and '1' or '0')
+  lines = lines and lines .. ',' .. line or line
+  prices = prices and prices .. ',' .. price or price
 end
 if total > 9999999999999 then return {'TOTAL_TOO_LARGE', '', 0, 0} end
 if closed then return {'SALE_NOT_OPEN', '', closed, 0} end
@@ -82,22 +84,22 @@ if short then return {'OUT_OF_STOCK', '', short, short_left} end
 balance = balance - total
 if balance < 0 then return {'BALANCE_TOO_LOW', '', 0, 0} end
 
-local amounts = string.format('%.0f 0 %.0f 0', total, balance)
+local amounts = string.format('%d 0 %d 0', total, balance)
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'order_paid:1', string.format(
-  '%.0f %s %s %s %s %s', now_ms, ARGV[1], amounts, table.concat(lines, ','),
+  '%d %s %s %s %s %s', now_ms, ARGV[1], amounts, lines,
   fingerprint == '' and '-' or fingerprint, ARGV[3]))
 if not id then return {'CLOSED'} end
-redis.call('HINCRBY', KEYS[3], 'balance', string.format('%.0f', -total))
+redis.call('HINCRBY', KEYS[3], 'balance', string.format('%d', -total))
 for i = 6, #KEYS do
   redis.call('HINCRBY', KEYS[i], 'remaining', '-' .. ARGV[7 + (i - 6) * 3])
 end
 if limited then
   for product, units in pairs(limited) do
-    redis.call('HSET', KEYS[4], product, string.format('%.0f', units))
+    redis.call('HSET', KEYS[4], product, string.format('%d', units))
   end
 end
-local answer = string.format('%s %.0f %s %s', string.sub(id, #EPOCH + 2), now_ms, amounts, table.concat(prices, ','))
+local answer = string.format('%s %d %s %s', string.sub(id, #EPOCH + 2), now_ms, amounts, prices)
 if fingerprint ~= '' then
-  redis.call('SET', KEYS[5], fingerprint .. ' ' .. answer, 'PXAT', string.format('%.0f', now_ms + ARGV[4]))
+  redis.call('SET', KEYS[5], fingerprint .. ' ' .. answer, 'PXAT', string.format('%d', now_ms + ARGV[4]))
 end
 return {'PAID', answer, 0, 0}

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- product_list: read products in order of their ids.
 --
 -- KEYS

@@ -44,7 +44,7 @@ for i = 1, count do
 end
 local before = redis.call('HGET', KEYS[3], 'options')
 local time = redis.call('TIME')
-local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now_ms = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 
 local text, options = {}, {}
 for i = 1, count do

@@ -16,7 +16,7 @@
 local balance = redis.call('HGET', KEYS[3], 'balance')
 if balance then return {'EXISTS', 0, tonumber(balance)} end
 local time = redis.call('TIME')
-local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now_ms = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'user_created:1', now_ms .. ' ' .. ARGV[1])
 if not id then return {'CLOSED'} end

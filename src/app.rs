@@ -9,7 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::mysql::MySqlPool;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Auth, Settings};
@@ -19,6 +19,9 @@ use crate::node::{CellWatch, Node};
 use crate::scripts::Scripts;
 use crate::scripts::connect::RedisServer;
 use crate::worker::Worker;
+
+/// How long the current batches may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,14 +71,15 @@ impl Connections {
         Worker::new(&self.scripts, self.mysql.clone(), self.settings.clone())
     }
 
-    /// Learns the epoch of each cell, for commands that call scripts without being a node.
-    pub async fn adopt_epochs(&self) -> Result<(), sqlx::Error> {
-        for row in cells::read_all(&self.mysql).await? {
-            if let Some(fence) = row.fence() {
-                self.scripts.adopt(row.view.cell, fence);
-            }
-        }
-        Ok(())
+    /// Learns the epoch of each cell, and goes on learning it while the guard lives: for commands that
+    /// call scripts beside running engines.
+    pub async fn follow_epochs(&self) -> Result<DropGuard, sqlx::Error> {
+        let node = Node::new(self.mysql.clone(), self.scripts.clone());
+        node.refresh().await?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move { node.run(stopped).await });
+        Ok(stop.drop_guard())
     }
 }
 
@@ -157,9 +161,15 @@ impl Engine {
         self.stop_http.cancel();
         self.http.wait().await;
         self.stop_work.cancel();
-        self.work.wait().await;
-        self.node.leave().await;
-        self.connections.mysql.close().await;
+        let last_words = async {
+            self.work.wait().await;
+            self.node.leave().await;
+            self.connections.mysql.close().await;
+        };
+        // A server that hangs must not keep the process: what is not persisted is in Redis.
+        if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
+            tracing::warn!("stopping without the last batch: a server does not answer");
+        }
     }
 }
 

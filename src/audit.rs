@@ -669,7 +669,7 @@ impl Log {
     /// Adds the next entry. False: it is not the very next one.
     fn append(&mut self, entry: &Entry) -> bool {
         let event = entry.event().ok();
-        if !follows(self.to, entry.position, event.as_ref()) {
+        if !entry.follows(self.to) {
             return false;
         }
         self.to = entry.position;
@@ -713,14 +713,6 @@ impl Log {
             number = change.before;
         }
     }
-}
-
-/// Whether an entry is the very next one after a position.
-fn follows(after: Position, next: Position, event: Option<&Event>) -> bool {
-    if next.epoch == after.epoch {
-        return next.seq == after.seq + 1;
-    }
-    next > after && matches!(event, Some(Event::Opener { kept, .. }) if *kept == after)
 }
 
 async fn check_stock(mysql: &MySqlPool, cell: CellId, findings: &mut Findings) -> Result<(), AuditError> {

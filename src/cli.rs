@@ -157,7 +157,7 @@ async fn migrate(url: &Secret) -> anyhow::Result<()> {
 
 async fn seed_all(settings: Settings, plan: seed::SeedPlan) -> anyhow::Result<()> {
     let connections = app::connect(settings).await?;
-    connections.adopt_epochs().await?;
+    let _node = connections.follow_epochs().await?;
     let seeded = seed::seed(&connections.scripts, &connections.settings, plan, &seed::Bars::new()).await?;
     println!(
         "{} products and {} users are new; {} products and {} users were there",
@@ -168,7 +168,7 @@ async fn seed_all(settings: Settings, plan: seed::SeedPlan) -> anyhow::Result<()
 
 async fn audit_all(settings: Settings) -> anyhow::Result<()> {
     let connections = app::connect(settings).await?;
-    connections.adopt_epochs().await?;
+    let _node = connections.follow_epochs().await?;
     let bar = audit::Bar::new();
     let report = audit::audit(&connections.scripts, &connections.mysql, &bar).await?;
     bar.finish();
@@ -186,7 +186,7 @@ async fn cell(settings: Settings, command: CellCommand) -> anyhow::Result<()> {
         found.with_context(|| format!("there is no cell {cell}; cells are 0 to {}", cells.count() - 1))
     };
     let connections = app::connect(settings).await?;
-    connections.adopt_epochs().await?;
+    let _node = connections.follow_epochs().await?;
     let worker = connections.worker();
     match command {
         CellCommand::List => list_cells(&connections).await,

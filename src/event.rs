@@ -104,8 +104,8 @@ pub enum EventError {
     Malformed { kind: String, body: String },
 }
 
-/// One entry as Redis gives it: `{id, {kind, body}}`.
-pub type RawEntry = (String, Vec<String>);
+/// One entry as Redis gives it: its id, then names and values in turn.
+pub type RawEntry = (String, Vec<Vec<u8>>);
 
 /// One entry of the event log.
 #[derive(Debug, Clone)]
@@ -117,13 +117,27 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Errors say what was found instead of an entry.
-    pub fn from_raw((id, fields): RawEntry) -> Result<Self, String> {
-        let position = id.parse().map_err(|error: NotAPosition| error.to_string())?;
-        match <[String; 2]>::try_from(fields) {
-            Ok([kind, body]) => Ok(Self { position, kind, body }),
-            Err(fields) => Err(format!("entry {id} has {} fields, not 2", fields.len())),
+    /// Takes anything that stands under an event id. What is not one field of text becomes an entry of an
+    /// unknown kind, so that it is parked like any other event that nobody can read.
+    pub fn from_raw((id, fields): RawEntry) -> Result<Self, NotAPosition> {
+        let position = id.parse()?;
+        let texts: Option<Vec<&str>> = fields.iter().map(|it| std::str::from_utf8(it).ok()).collect();
+        Ok(match texts.as_deref() {
+            Some([kind, body]) => Self { position, kind: (*kind).to_owned(), body: (*body).to_owned() },
+            _ => {
+                let body = fields.iter().map(|it| String::from_utf8_lossy(it)).collect::<Vec<_>>().join(" ");
+                Self { position, kind: "unreadable".to_owned(), body }
+            }
+        })
+    }
+
+    /// Whether this is the very next entry after a position. Each number is the one before plus one; the
+    /// only legal gap is an epoch's opener, which names the event it follows.
+    pub fn follows(&self, after: Position) -> bool {
+        if self.position.epoch == after.epoch {
+            return self.position.seq == after.seq + 1;
         }
+        self.position > after && matches!(self.event(), Ok(Event::Opener { kept, .. }) if kept == after)
     }
 
     pub fn event(&self) -> Result<Event, EventError> {

@@ -104,8 +104,12 @@ impl Node {
         for cell in self.scripts.cells().all() {
             // The epoch first: nothing of an older one is acknowledged after it was read.
             let Some(fence) = self.scripts.fence(cell) else { continue };
-            let note = Note { epoch: fence.epoch, highest: self.scripts.highest(cell) };
-            let lost = cells::write_note(&self.mysql, &self.name, cell, note).await?;
+            let vouched = self.scripts.vouched(cell);
+            let note = Note { epoch: fence.epoch, highest: vouched.highest };
+            cells::write_note(&self.mysql, &self.name, cell, note).await?;
+            let Some(unsettled) = vouched.unsettled else { continue };
+            let Some(lost) = cells::settle(&self.mysql, cell, unsettled).await? else { continue };
+            self.scripts.settle(cell, unsettled);
             if lost > 0 {
                 metrics::counter!("firstcome_lost_events_total", "cell" => cell.to_string()).increment(lost);
                 tracing::error!(%cell, lost, "events that this node acknowledged are lost");

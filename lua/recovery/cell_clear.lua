@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- cell_clear: delete a chunk of a cell's keys, the event log first.
 --
 -- KEYS

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- cell_look: what a cell's gate and event log say, before or during a recovery.
 --
 -- KEYS

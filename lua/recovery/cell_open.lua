@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- cell_open: open the gate at the end of a recovery.
 --
 -- KEYS

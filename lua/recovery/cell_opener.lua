@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- cell_opener: append the first entry of an epoch.
 --
 -- KEYS

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- cell_shut: shut the gate of one epoch.
 --
 -- KEYS

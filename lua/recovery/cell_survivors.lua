@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- cell_survivors: the next entries of the event log, read by a recovery.
 --
 -- KEYS

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- cell_take: take the gate over for a recovery into a new epoch.
 --
 -- KEYS

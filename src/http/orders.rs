@@ -1,5 +1,7 @@
 //! Orders: placed and paid in one step, and looked up.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,9 @@ use crate::order::{ITEMS_MAX, Order, OrderItem, QUANTITY_MAX, merge_items};
 use crate::product::SkuId;
 use crate::scripts::order_get::order_get;
 use crate::scripts::order_place::{OrderPlace, order_place};
+
+/// How long MySQL may take to find one order: reads must not hold the places of purchases.
+const MYSQL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a buyer asks for. `null` for a coupon or option is the same as leaving it out, because many
 /// clients write what they do not have as `null`.
@@ -106,7 +111,9 @@ pub async fn get_order(
     // First the log, then the rows: an event is persisted before it is trimmed, so it is never in neither.
     let order = match order_get(&app.scripts, cell, order_seq(id)).await? {
         Some(order) => Some(order),
-        None => order_by_id(&app.mysql, id).await?,
+        None => tokio::time::timeout(MYSQL_TIMEOUT, order_by_id(&app.mysql, id))
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?,
     };
     let order = order.ok_or(ProblemKind::OrderNotFound)?;
     caller.acting_for(order.user_id).map_err(|_| ProblemKind::OrderNotFound)?;

@@ -1,7 +1,7 @@
 //! Rows of `cells`, `nodes`, `recoveries` and `engine`: epochs, positions, notes, fixed facts.
 
 use sqlx::mysql::{MySqlPool, MySqlRow};
-use sqlx::{FromRow, MySqlConnection, Row};
+use sqlx::{FromRow, Row};
 
 use crate::cell::{CellId, CellState, CellView, Cells, Epoch, Fence, Position, Seq};
 
@@ -125,7 +125,8 @@ pub struct Recovered {
     /// The last event that MySQL has.
     pub kept: Position,
     pub rebuilt: bool,
-    /// Acknowledged numbers `(kept.seq, lost_to]` are gone; 0: none.
+    /// Acknowledged numbers `(lost_from, lost_to]` are gone; none where it is no range.
+    pub lost_from: Seq,
     pub lost_to: Seq,
     pub base: Seq,
     pub replid: Option<String>,
@@ -134,7 +135,7 @@ pub struct Recovered {
 impl Recovered {
     /// Acknowledged events that are gone.
     pub fn lost(&self) -> u64 {
-        self.lost_to.saturating_sub(self.kept.seq)
+        self.lost_to.saturating_sub(self.lost_from)
     }
 }
 
@@ -169,6 +170,19 @@ pub async fn commit_recovery(pool: &MySqlPool, found: &Recovered) -> Result<bool
     Ok(true)
 }
 
+/// Up to which number earlier attempts from the same position have counted a loss already; 0: none.
+pub async fn counted_loss(pool: &MySqlPool, cell: CellId, kept: Position) -> Result<Seq, sqlx::Error> {
+    let (counted,): (Option<Seq>,) = sqlx::query_as(
+        "SELECT MAX(lost_to) FROM recoveries WHERE cell = ? AND kept_epoch = ? AND kept_seq = ?",
+    )
+    .bind(cell.0)
+    .bind(kept.epoch)
+    .bind(kept.seq)
+    .fetch_one(pool)
+    .await?;
+    Ok(counted.unwrap_or(0))
+}
+
 /// Forgets nodes that a recovery has heard and that have been silent since long before it.
 pub async fn forget_silent_nodes(pool: &MySqlPool, cell: CellId) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM nodes WHERE cell = ? AND noted_at < UTC_TIMESTAMP(3) - INTERVAL 60 SECOND")
@@ -196,68 +210,55 @@ pub struct Note {
     pub highest: Seq,
 }
 
-/// Writes a node's note. Where the node comes back late, after a recovery that did not hear it, what it
-/// vouches for beyond what was kept is counted as lost now; the number is returned.
-pub async fn write_note(pool: &MySqlPool, node: &str, cell: CellId, note: Note) -> Result<u64, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    let before: Option<(Epoch,)> =
-        sqlx::query_as("SELECT epoch FROM nodes WHERE cell = ? AND node = ? FOR UPDATE")
-            .bind(cell.0)
-            .bind(node)
-            .fetch_optional(&mut *transaction)
-            .await?;
-    let mut lost = 0;
-    if let Some((before,)) = before.filter(|it| it.0 < note.epoch) {
-        lost = count_late_loss(&mut transaction, cell, before, note).await?;
-    }
+/// Writes a node's note.
+pub async fn write_note(pool: &MySqlPool, node: &str, cell: CellId, note: Note) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO nodes (node, cell, epoch, highest_seq, noted_at) VALUES (?, ?, ?, ?, UTC_TIMESTAMP(3)) \
-         ON DUPLICATE KEY UPDATE epoch = VALUES(epoch), highest_seq = GREATEST(highest_seq, VALUES(highest_seq)), noted_at = VALUES(noted_at)",
+         ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch, VALUES(epoch)), \
+         highest_seq = GREATEST(highest_seq, VALUES(highest_seq)), noted_at = VALUES(noted_at)",
     )
     .bind(node)
     .bind(cell.0)
     .bind(note.epoch)
     .bind(note.highest)
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
-    Ok(lost)
+    .execute(pool)
+    .await
+    .map(|_| ())
 }
 
-/// The first recovery that a node missed: numbers it handed out before are either in what was kept, or lost.
-async fn count_late_loss(
-    connection: &mut MySqlConnection,
+/// Settles what a node vouched for, `(epoch, highest)`, with the first recovery after that epoch: what lies
+/// beyond what was kept and was not counted yet, because the recovery did not hear of it in time, is counted
+/// now. Returns the number; `None` while that recovery has not ended.
+pub async fn settle(
+    pool: &MySqlPool,
     cell: CellId,
-    before: Epoch,
-    note: Note,
-) -> Result<u64, sqlx::Error> {
-    let missed: Option<(Epoch, Seq, Seq, Seq)> = sqlx::query_as(
-        "SELECT r.epoch, r.kept_seq, r.lost_to, c.base FROM recoveries r JOIN cells c ON c.cell = r.cell \
-         WHERE r.cell = ? AND r.epoch > ? ORDER BY r.epoch LIMIT 1 FOR UPDATE",
+    vouched: (Epoch, Seq),
+) -> Result<Option<u64>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let recovery: Option<(Epoch, Seq, Seq)> = sqlx::query_as(
+        "SELECT epoch, kept_seq, lost_to FROM recoveries WHERE cell = ? AND epoch > ? ORDER BY epoch LIMIT 1 FOR UPDATE",
     )
     .bind(cell.0)
-    .bind(before)
-    .fetch_optional(&mut *connection)
+    .bind(vouched.0)
+    .fetch_optional(&mut *transaction)
     .await?;
-    let Some((epoch, kept, lost_to, base)) = missed else { return Ok(0) };
-    let counted = kept.max(lost_to);
-    // A number from the base on is of the new epoch: the node has acknowledged again since.
-    if note.highest <= counted || note.highest >= base {
-        return Ok(0);
+    let Some((epoch, kept, lost_to)) = recovery else { return Ok(None) };
+    let lost = vouched.1.saturating_sub(kept.max(lost_to));
+    if lost > 0 {
+        sqlx::query("UPDATE recoveries SET lost_to = ? WHERE cell = ? AND epoch = ?")
+            .bind(vouched.1)
+            .bind(cell.0)
+            .bind(epoch)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("UPDATE cells SET lost_events = lost_events + ? WHERE cell = ?")
+            .bind(lost)
+            .bind(cell.0)
+            .execute(&mut *transaction)
+            .await?;
     }
-    let lost = note.highest - counted;
-    sqlx::query("UPDATE recoveries SET lost_to = ? WHERE cell = ? AND epoch = ?")
-        .bind(note.highest)
-        .bind(cell.0)
-        .bind(epoch)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("UPDATE cells SET lost_events = lost_events + ? WHERE cell = ?")
-        .bind(lost)
-        .bind(cell.0)
-        .execute(&mut *connection)
-        .await?;
-    Ok(lost)
+    transaction.commit().await?;
+    Ok(Some(lost))
 }
 
 /// Notes of a cell as a recovery reads them.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod cells;
+pub mod named_lock;
 pub mod orders;
 pub mod outbox;
 pub mod persist;

@@ -88,15 +88,26 @@ pub struct BoughtRow {
     pub units: i64,
 }
 
-/// All counts against limits per user.
-pub async fn bought(pool: &MySqlPool, cell: CellId) -> Result<Vec<BoughtRow>, sqlx::Error> {
+/// The next counts against limits per user, behind a user and product.
+pub async fn bought(
+    pool: &MySqlPool,
+    cell: CellId,
+    after: (u64, u64),
+    limit: u32,
+) -> Result<Vec<BoughtRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT o.user_id, l.product_id, CAST(SUM(l.quantity) AS SIGNED) AS units \
          FROM order_lines l JOIN orders o ON o.id = l.order_id \
          WHERE l.limited = 1 AND o.cell = ? AND o.status IN ('pending', 'paid') \
-         GROUP BY o.user_id, l.product_id",
+         AND (o.user_id > ? OR (o.user_id = ? AND l.product_id > ?)) AND o.user_id >= ? \
+         GROUP BY o.user_id, l.product_id ORDER BY o.user_id, l.product_id LIMIT ?",
     )
     .bind(cell.0)
+    .bind(after.0)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(after.0)
+    .bind(limit)
     .fetch_all(pool)
     .await
 }

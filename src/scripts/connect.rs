@@ -11,6 +11,10 @@ use redis::{AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, RedisErro
 /// Longest wait for a reply to bulk work (a chunk of a rebuild, a page of an audit).
 const BULK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long sent data may stay unacknowledged.
+#[cfg(target_os = "linux")]
+const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Connections for bulk work at once: worker, trimmer, audit, and room for one more.
 const BULK_CONNECTIONS: usize = 4;
 
@@ -25,7 +29,11 @@ pub struct RedisServer {
 impl RedisServer {
     /// Reads a `redis://` or `rediss://` URL; connects to nothing yet.
     pub fn new(url: &str, reply_timeout: Duration) -> Result<Self, RedisError> {
-        let info = url.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let settings = TcpSettings::default().set_nodelay(true);
+        // A server that vanished without a word is given up after this, not after TCP's quarter of an hour.
+        #[cfg(target_os = "linux")]
+        let settings = settings.set_user_timeout(DEAD_PEER_TIMEOUT);
+        let info = url.into_connection_info()?.set_tcp_settings(settings);
         let client = redis::Client::open(info.clone())?;
         Ok(Self { info, client, reply_timeout })
     }

@@ -35,7 +35,7 @@ pub async fn events_read(
                     .into_iter()
                     .map(Entry::from_raw)
                     .collect::<Result<_, _>>()
-                    .map_err(|reason| ScriptError::Failed { script: Script::EventsRead.stem(), reason })?,
+                    .map_err(|_| reply.unexpected())?,
             })
         }
         _ => Err(reply.unexpected()),

@@ -104,9 +104,10 @@ impl ScriptSet {
 /// Puts the fence in front of a script's body: one line each, behind `#!lua`.
 fn with_prologue(script: Script, cell: CellId, fence: &Fence, stream_bound: u64) -> String {
     let Fence { epoch, replid } = fence;
-    let body = script.text().strip_prefix("#!lua\n").expect("every script starts with #!lua");
+    // The first line may carry flags: what only reads or frees must run in a Redis that is out of memory.
+    let (shebang, body) = script.text().split_once('\n').expect("every script starts with #!lua");
     let mut text = format!(
-        "#!lua\nlocal CELL, EPOCH = '{cell}', '{epoch}'\n\
+        "{shebang}\nlocal CELL, EPOCH = '{cell}', '{epoch}'\n\
          if redis.call('GET', KEYS[1]) ~= EPOCH then return {{'CLOSED'}} end\n"
     );
     if let Some(replid) = replid {
@@ -125,11 +126,21 @@ fn with_prologue(script: Script, cell: CellId, fence: &Fence, stream_bound: u64)
 /// What a node knows of one cell on Redis's side.
 struct CellSlot {
     set: ArcSwapOption<ScriptSet>,
-    /// Number of the newest event this node acknowledged. Held while the epoch changes, so that an
-    /// acknowledgement is either in the note that confirms an epoch, or refused.
-    highest: Mutex<Seq>,
-    /// When loading was last tried in vain, so that a storm of refusals does not become one of connections.
-    last_vain_load: tokio::sync::Mutex<Option<Instant>>,
+    /// What this node vouches for. Held while the epoch changes, so that an acknowledgement is either in
+    /// the note that confirms an epoch, or refused.
+    vouched: Mutex<Vouched>,
+    /// When loading was last tried, and whether it worked, so that a storm of refusals does not become
+    /// one of connections.
+    last_load: tokio::sync::Mutex<Option<(Instant, bool)>>,
+}
+
+/// What a node vouches for in one cell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Vouched {
+    /// Number of the newest event that this node acknowledged; 0: none.
+    pub highest: Seq,
+    /// The same at the first change of epoch that no recovery has accounted for yet, and the epoch before it.
+    pub unsettled: Option<(Epoch, Seq)>,
 }
 
 struct Shared {
@@ -166,8 +177,8 @@ impl Scripts {
             .all()
             .map(|_| CellSlot {
                 set: ArcSwapOption::empty(),
-                highest: Mutex::new(0),
-                last_vain_load: tokio::sync::Mutex::new(None),
+                vouched: Mutex::new(Vouched::default()),
+                last_load: tokio::sync::Mutex::new(None),
             })
             .collect();
         let shared = Shared { server, slots, cells, stream_bound, trouble: Notify::new() };
@@ -195,10 +206,15 @@ impl Scripts {
     /// Turns to the texts of an epoch. An older epoch than the known one is ignored.
     pub fn adopt(&self, cell: CellId, fence: Fence) {
         let slot = self.slot(cell);
-        let _no_acknowledgement = slot.highest.lock().expect("no panic while held");
+        let mut vouched = slot.vouched.lock().expect("no panic while held");
         let known = slot.set.load();
-        if known.as_ref().is_some_and(|it| it.fence == fence || it.fence.epoch > fence.epoch) {
-            return;
+        if let Some(known) = known.as_ref() {
+            if known.fence == fence || known.fence.epoch > fence.epoch {
+                return;
+            }
+            if known.fence.epoch < fence.epoch && vouched.highest > 0 && vouched.unsettled.is_none() {
+                vouched.unsettled = Some((known.fence.epoch, vouched.highest));
+            }
         }
         slot.set.store(Some(Arc::new(ScriptSet::new(cell, fence, self.shared.stream_bound))));
     }
@@ -208,9 +224,17 @@ impl Scripts {
         self.slot(cell).set.load().as_ref().map(|it| it.fence.clone())
     }
 
-    /// Number of the newest event of a cell that this node acknowledged.
-    pub fn highest(&self, cell: CellId) -> Seq {
-        *self.slot(cell).highest.lock().expect("no panic while held")
+    /// What this node vouches for in a cell.
+    pub fn vouched(&self, cell: CellId) -> Vouched {
+        *self.slot(cell).vouched.lock().expect("no panic while held")
+    }
+
+    /// A recovery has accounted for what this node vouched for before it.
+    pub fn settle(&self, cell: CellId, settled: (Epoch, Seq)) {
+        let mut vouched = self.slot(cell).vouched.lock().expect("no panic while held");
+        if vouched.unsettled == Some(settled) {
+            vouched.unsettled = None;
+        }
     }
 
     /// Whether the server holds this epoch's fence script and its gate is open: then nothing was lost
@@ -223,24 +247,30 @@ impl Scripts {
         cell: CellId,
     ) -> Result<bool, RedisError> {
         let Some(set) = self.slot(cell).set.load_full() else { return Ok(false) };
-        let fence = &set.digests[Script::Fence as usize];
-        let (present,): (bool,) =
-            redis::cmd("SCRIPT").arg("EXISTS").arg(fence).query_async(connection).await?;
-        let gate: Option<String> = redis::cmd("GET").arg(keys::gate(cell)).query_async(connection).await?;
-        if !present || gate != Some(set.fence.epoch.to_string()) {
-            return Ok(false);
+        // The fence script itself compares the gate, and the replid where there are replicas.
+        let mut fence = redis::cmd("EVALSHA");
+        fence.arg(&set.digests[Script::Fence as usize]).arg(2).arg(keys::gate(cell)).arg(keys::events(cell));
+        match fence.query_async::<(String,)>(connection).await {
+            Ok((word,)) if word == "PRESENT" => {}
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
         }
-        self.load_all(connection, cell).await?;
+        self.load_all(connection, cell, &set.fence).await?;
         Ok(true)
     }
 
-    /// Loads all texts of the adopted epoch. Only a recovery may, and [`Self::load_behind_fence`].
+    /// Loads all texts behind one fence: never whatever is adopted by then, which may be the fence of an
+    /// epoch in which this server was not checked. Only a recovery may, and [`Self::load_behind_fence`].
     pub async fn load_all(
         &self,
         connection: &mut MultiplexedConnection,
         cell: CellId,
+        fence: &Fence,
     ) -> Result<(), RedisError> {
-        let Some(set) = self.slot(cell).set.load_full() else { return Ok(()) };
+        let set = ScriptSet::new(cell, fence.clone(), self.shared.stream_bound);
         for text in &set.texts {
             redis::cmd("SCRIPT").arg("LOAD").arg(text).exec_async(connection).await?;
         }
@@ -291,6 +321,7 @@ impl Scripts {
             let mut command = redis::cmd("EVALSHA");
             command.arg(&set.digests[script as usize]).arg(extra_keys.len() + 2);
             command.arg(keys::gate(cell)).arg(keys::events(cell)).arg(extra_keys).arg(args);
+            let sent = Instant::now();
             match self.send(&command).await {
                 Ok(value) => {
                     let reply = Reply::new(script, set.fence.epoch, value)?;
@@ -305,7 +336,7 @@ impl Scripts {
                 }
                 Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
                     let moved_on = self.fence(cell).is_none_or(|it| it != set.fence);
-                    if moved_on || (may_load && self.try_load(cell).await) {
+                    if moved_on || (may_load && self.try_load(cell, sent).await) {
                         may_load = moved_on;
                         continue;
                     }
@@ -330,16 +361,19 @@ impl Scripts {
         }
     }
 
-    async fn try_load(&self, cell: CellId) -> bool {
-        let mut last_vain = self.slot(cell).last_vain_load.lock().await;
-        if last_vain.is_some_and(|it| it.elapsed() < VAIN_LOAD_PAUSE) {
-            return false;
+    /// Loads behind the fence, unless somebody did since `since`, or tried in vain a moment ago.
+    async fn try_load(&self, cell: CellId, since: Instant) -> bool {
+        let mut last = self.slot(cell).last_load.lock().await;
+        match *last {
+            Some((at, true)) if at > since => return true,
+            Some((at, false)) if at.elapsed() < VAIN_LOAD_PAUSE => return false,
+            Some(_) | None => {}
         }
         let loaded = match self.shared.server.own_connection().await {
             Ok(mut connection) => self.load_behind_fence(&mut connection, cell).await.unwrap_or(false),
             Err(_) => false,
         };
-        *last_vain = (!loaded).then(Instant::now);
+        *last = Some((Instant::now(), loaded));
         loaded
     }
 
@@ -403,11 +437,11 @@ impl Scripts {
     /// may be among those that the recovery did not find, so nobody may vouch for it.
     pub(super) fn acknowledge(&self, cell: CellId, epoch: Epoch, seq: Seq) -> Result<(), ScriptError> {
         let slot = self.slot(cell);
-        let mut highest = slot.highest.lock().expect("no panic while held");
+        let mut vouched = slot.vouched.lock().expect("no panic while held");
         if slot.set.load().as_ref().is_none_or(|it| it.fence.epoch != epoch) {
             return Err(ScriptError::Unknown(format!("cell {cell} moved past epoch {epoch}")));
         }
-        *highest = (*highest).max(seq);
+        vouched.highest = vouched.highest.max(seq);
         Ok(())
     }
 

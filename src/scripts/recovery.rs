@@ -7,7 +7,7 @@ use redis::{Cmd, RedisError};
 
 use super::keys;
 use super::load::Scripts;
-use crate::cell::{CellId, Epoch, Position, Seq};
+use crate::cell::{CellId, Epoch, Fence, NotAPosition, Position, Seq};
 use crate::event::{Entry, RawEntry};
 
 pub(super) const CELL_SHUT: &str = include_str!("../../lua/recovery/cell_shut.lua");
@@ -64,9 +64,11 @@ pub(super) fn command(text: &str, cell: CellId) -> Cmd {
 }
 
 fn position(text: &str) -> Result<Position, RedisError> {
-    text.parse().map_err(|error: crate::cell::NotAPosition| {
-        RedisError::from((redis::ErrorKind::UnexpectedReturnType, "event id", error.to_string()))
-    })
+    text.parse().map_err(malformed)
+}
+
+fn malformed(error: NotAPosition) -> RedisError {
+    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "event id", error.to_string()))
 }
 
 /// Looks at a cell without touching it.
@@ -104,14 +106,7 @@ impl CellInRecovery {
         step.arg(after.to_string()).arg(count);
         let (outcome, entries): (String, Vec<RawEntry>) = step.query_async(&mut self.connection).await?;
         self.check(&outcome)?;
-        entries
-            .into_iter()
-            .map(|it| {
-                Entry::from_raw(it).map_err(|error| {
-                    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "entry", error)).into()
-                })
-            })
-            .collect()
+        entries.into_iter().map(|it| Ok(Entry::from_raw(it).map_err(malformed)?)).collect()
     }
 
     /// Deletes everything the cell has, the event log first.
@@ -164,12 +159,19 @@ impl CellInRecovery {
     ///
     /// `kept` is the last event that MySQL has; the opener names it, so that a reader can tell the one
     /// legal gap from a loss.
-    pub async fn open(mut self, scripts: &Scripts, base: Seq, kept: Position) -> Result<(), StepError> {
+    pub async fn open(
+        mut self,
+        scripts: &Scripts,
+        base: Seq,
+        kept: Position,
+        replid: Option<String>,
+    ) -> Result<(), StepError> {
         let mut step = self.step(CELL_OPENER);
         step.arg(Position { epoch: self.epoch, seq: base }.to_string()).arg(kept.to_string());
         let (outcome,): (String,) = step.query_async(&mut self.connection).await?;
         self.check(&outcome)?;
-        scripts.load_all(&mut self.connection, self.cell).await?;
+        let fence = Fence { epoch: self.epoch, replid };
+        scripts.load_all(&mut self.connection, self.cell, &fence).await?;
         let mut step = self.step(CELL_OPEN);
         step.arg(self.epoch);
         let (outcome,): (String,) = step.query_async(&mut self.connection).await?;

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::Worker;
 use super::recover::{self, Because};
 use crate::cell::{CellId, Position};
-use crate::event::{Entry, Event};
 use crate::mysql::cells;
 use crate::mysql::persist::{Batch, PersistError, bury, persist};
 use crate::scripts::ScriptError;
@@ -73,8 +72,16 @@ async fn mend(worker: &Worker, cell: CellId, error: &RoundError) {
         RoundError::Script(ScriptError::CellClosed(_)) => Because::Closed,
         RoundError::Gap { .. } => Because::Gap,
         RoundError::Persist(PersistError::NotTheWriter(_)) => {
-            tracing::warn!(%cell, "another worker persists this cell, or its epoch has moved on");
-            return;
+            // Usually another worker was faster. But where MySQL knows an older epoch than the gate, it has
+            // failed over to before that epoch was claimed, and nobody can write until it is claimed anew.
+            let row = cells::read(&worker.mysql, cell).await;
+            let behind =
+                row.is_ok_and(|row| worker.scripts.fence(cell).is_some_and(|it| it.epoch > row.view.epoch));
+            if !behind {
+                tracing::debug!(%cell, "another worker persists this cell, or its epoch has moved on");
+                return;
+            }
+            Because::Gap
         }
         RoundError::Script(_) | RoundError::Persist(_) | RoundError::Mysql(_) => {
             metrics::counter!("firstcome_persist_failures_total", "cell" => cell.to_string()).increment(1);
@@ -95,7 +102,11 @@ async fn round(worker: &Worker, cell: CellId, position: &mut Option<Position>) -
         None => cells::read(&worker.mysql, cell).await?.view.persisted,
     };
     let read = events_read(&worker.scripts, cell, from, worker.settings.persist_batch_events).await?;
-    check_contiguous(cell, from, &read)?;
+    if let Err(gap) = check_contiguous(cell, from, &read) {
+        // What we stood at may be old by now: another worker persisted, and what it persisted is trimmed.
+        let now = cells::read(&worker.mysql, cell).await?.view.persisted;
+        return Err(if now == from { gap } else { PersistError::NotTheWriter(cell).into() });
+    }
     *position = Some(from);
     gauge_backlog(cell, from, &read);
     if read.entries.is_empty() {
@@ -120,21 +131,12 @@ fn check_contiguous(cell: CellId, from: Position, read: &EventsRead) -> Result<(
     }
     let mut after = from;
     for entry in &read.entries {
-        if !follows(after, entry) {
+        if !entry.follows(after) {
             return Err(RoundError::Gap { cell, after, found: entry.position });
         }
         after = entry.position;
     }
     Ok(())
-}
-
-/// Whether an entry is the very next one.
-pub(super) fn follows(after: Position, entry: &Entry) -> bool {
-    if entry.position.epoch == after.epoch {
-        return entry.position.seq == after.seq + 1;
-    }
-    let opener = entry.event().ok();
-    entry.position > after && matches!(opener, Some(Event::Opener { kept, .. }) if kept == after)
 }
 
 /// Commits a batch; where the server refuses its data, halves it until the one bad event is alone,

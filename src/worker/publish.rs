@@ -8,11 +8,21 @@ use tokio_util::sync::CancellationToken;
 use super::Worker;
 use crate::cell::{CellId, Seq};
 use crate::message::message_id;
-use crate::mysql::outbox::{self, NamedLock, OutboxRow};
+use crate::mysql::named_lock::NamedLock;
+use crate::mysql::outbox::{self, OutboxRow};
 use crate::rabbitmq::{Message, Outcome, PublishError, Publisher};
 
-/// Pause when nothing waits, or when what waits was not taken.
+/// Pause when nothing waits.
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Pause when nothing of what waits was taken.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// What one round did.
+struct Round {
+    sent: usize,
+    confirmed: usize,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishRoundError {
@@ -68,13 +78,18 @@ async fn publish_while_locked(
             metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string())
                 .set(outbox::depth(&worker.mysql, cell).await? as f64);
         }
-        if round(worker, cell, &publisher).await? > 0 {
-            progressed();
-            continue;
-        }
+        let pause = match round(worker, cell, &publisher).await? {
+            Round { sent: 0, .. } => IDLE_PAUSE,
+            // What was returned or refused stays so for a while; asking at once only makes work.
+            Round { confirmed: 0, .. } => REFUSED_PAUSE,
+            Round { .. } => {
+                progressed();
+                continue;
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(IDLE_PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
     publisher.close().await;
@@ -87,11 +102,11 @@ async fn connect(worker: &Worker) -> Result<Publisher, PublishError> {
     Publisher::connect(&settings.amqp_url, &settings.amqp_exchange, &settings.amqp_queue, timeout).await
 }
 
-/// Sends the oldest messages and deletes exactly the confirmed ones; returns how many.
-async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<usize, PublishRoundError> {
+/// Sends the oldest messages and deletes exactly the confirmed ones.
+async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<Round, PublishRoundError> {
     let rows = outbox::waiting(&worker.mysql, cell, 0, worker.settings.publish_batch_messages).await?;
     if rows.is_empty() {
-        return Ok(0);
+        return Ok(Round { sent: 0, confirmed: 0 });
     }
     let ids: Vec<String> = rows.iter().map(|it| message_id(cell, it.seq)).collect();
     let messages: Vec<Message> = rows.iter().zip(&ids).map(|(row, id)| as_message(row, id)).collect();
@@ -108,9 +123,9 @@ async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<u
             tracing::warn!(%cell, count, reason, "messages stay in the outbox");
         }
     }
-    outbox::confirm(&worker.mysql, cell, &confirmed).await?;
+    outbox::confirm(&worker.mysql, cell, &confirmed, confirmed.len() == rows.len()).await?;
     metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
-    Ok(confirmed.len())
+    Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
 }
 
 fn as_message<'a>(row: &'a OutboxRow, id: &'a str) -> Message<'a> {
@@ -127,7 +142,7 @@ pub async fn drain(worker: &Worker, cell: CellId, patience: Duration) -> Result<
         let drained = async {
             let publisher = connect(worker).await?;
             while outbox::depth(&worker.mysql, cell).await? > 0 {
-                if round(worker, cell, &publisher).await? == 0 {
+                if round(worker, cell, &publisher).await?.confirmed == 0 {
                     tokio::time::sleep(IDLE_PAUSE).await;
                 }
                 if Instant::now() > deadline {

@@ -1,5 +1,7 @@
 //! A cell's keys from MySQL: the one step of a recovery that refills Redis.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::mysql::MySqlPool;
 
@@ -89,6 +91,7 @@ async fn restore_catalogue(
             chunks.push(["HSET".to_owned(), key, "has_options".to_owned(), "1".to_owned()]);
         }
     }
+    let by_id: HashMap<u64, &restore::ProductRow> = products.iter().map(|it| (it.product_id, it)).collect();
     for row in restore::skus(mysql, id).await? {
         let product = stored(ProductId::new(row.product_id))?;
         let sku = SkuId { product, option: stored(OptionId::new(row.option_id))? };
@@ -97,7 +100,7 @@ async fn restore_catalogue(
         words.extend(["remaining".to_owned(), row.remaining.to_string()]);
         if row.listed {
             words.extend(["price".to_owned(), row.price.to_string()]);
-            if let Some(product) = products.iter().find(|it| it.product_id == row.product_id) {
+            if let Some(product) = by_id.get(&row.product_id) {
                 words.extend(window_and_limit(product));
             }
         }
@@ -121,12 +124,18 @@ async fn restore_bought(
     id: CellId,
     mysql: &MySqlPool,
 ) -> Result<(), RecoverError> {
-    let mut chunks = RestoreChunks::default();
-    for row in restore::bought(mysql, id).await? {
-        let key = keys::bought(id, stored(UserId::new(row.user_id))?);
-        chunks.push(["HSET".to_owned(), key, row.product_id.to_string(), row.units.to_string()]);
+    let mut after = (0, 0);
+    loop {
+        let page = restore::bought(mysql, id, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = (last.user_id, last.product_id);
+        let mut chunks = RestoreChunks::default();
+        for row in page {
+            let key = keys::bought(id, stored(UserId::new(row.user_id))?);
+            chunks.push(["HSET".to_owned(), key, row.product_id.to_string(), row.units.to_string()]);
+        }
+        cell.restore(&chunks.finish()).await?;
     }
-    Ok(cell.restore(&chunks.finish()).await?)
 }
 
 async fn restore_idempotency(

@@ -7,19 +7,15 @@
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use super::persist::follows;
 use super::rebuild::{Progress, Silent, rebuild};
 use crate::cell::{CellId, CellState, Epoch, Fence, Position, Seq};
 use crate::mysql::cells::{self, CellRow, Recovered};
-use crate::mysql::outbox::NamedLock;
+use crate::mysql::named_lock::NamedLock;
 use crate::mysql::persist::{Batch, PersistError};
 use crate::scripts::recovery::{CellInRecovery, CellLook, StepError, look};
 
 /// How long nodes have to say that they turned to the new epoch.
 const NOTES_PATIENCE: Duration = Duration::from_secs(3);
-
-/// How long another recovery is left alone before it counts as stuck.
-const POLITENESS: Duration = Duration::from_secs(10);
 
 /// Events persisted at once.
 const SURVIVORS: usize = 2_000;
@@ -86,18 +82,17 @@ pub(super) async fn recover_unasked(worker: &Worker, cell: CellId, because: Beca
     }
 }
 
-/// Recovers a cell unless another process is at it: two recoveries at once do no harm, but each would
-/// send the other back to the start.
+/// Recovers a cell when its turn comes: two recoveries at once do no harm, but each would send the other
+/// back to the start. A process that sleeps or dies loses its turn by the time-out of the lock.
 pub async fn recover_in_turn(
     worker: &Worker,
     cell: CellId,
     because: Because,
     progress: &dyn Progress,
 ) -> Result<RecoverOutcome, RecoverError> {
-    let started = Instant::now();
     loop {
-        let lock = NamedLock::try_take(&worker.mysql, "recover", cell).await?;
-        if lock.is_some() || started.elapsed() > POLITENESS {
+        if let Some(lock) = NamedLock::try_take(&worker.mysql, "recover", cell).await? {
+            let _kept = lock.keep();
             return recover(worker, cell, because, progress).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -137,8 +132,10 @@ async fn recover(
     }
     tracing::warn!(%cell, epoch, ?because, gate = seen.gate, newest = %seen.newest, persisted = %row.view.persisted, "recovering");
     let (mut in_recovery, seen) = CellInRecovery::take(connection, cell, epoch).await?;
-    // Whoever claimed a newer epoch in between has not seen our token: step back.
-    if cells::read(&worker.mysql, cell).await?.view.epoch != epoch {
+    // Only what MySQL says now counts. The claim has waited for any transaction of an older writer, whose
+    // events the first reading may lack; and whoever claimed a newer epoch has not seen our token.
+    let row = cells::read(&worker.mysql, cell).await?;
+    if row.view.epoch != epoch {
         return Err(RecoverError::Superseded);
     }
     // From here on this node vouches for nothing of an older epoch.
@@ -154,7 +151,7 @@ async fn recover(
     }
     let noted = highest_note(worker, cell, epoch).await?;
     let highest = noted.max(if survivors.gap { seen.newest.seq } else { 0 });
-    let must_rebuild = because != Because::Closed
+    let must_rebuild = because == Because::Asked
         || seen.suspect
         || survivors.gap
         || seen.newest != kept
@@ -168,7 +165,8 @@ async fn recover(
         epoch,
         kept,
         rebuilt: must_rebuild,
-        lost_to: if highest > kept.seq { highest } else { 0 },
+        lost_from: lost_from(worker, &row, kept, highest).await?,
+        lost_to: highest,
         base: base(worker, &row, kept, &seen, highest).await?,
         replid: in_recovery.replid().await?,
     };
@@ -195,7 +193,7 @@ async fn persist_survivors(
         let connected = entries
             .iter()
             .take_while(|it| {
-                let connects = follows(after, it);
+                let connects = it.follows(after);
                 after = it.position;
                 connects
             })
@@ -226,7 +224,7 @@ async fn highest_note(worker: &Worker, cell: CellId, epoch: Epoch) -> Result<Seq
     loop {
         let notes = cells::read_notes(&worker.mysql, cell, epoch).await?;
         if notes.waiting == 0 || started.elapsed() > NOTES_PATIENCE {
-            return Ok(notes.highest.max(worker.scripts.highest(cell)));
+            return Ok(notes.highest.max(worker.scripts.vouched(cell).highest));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -245,6 +243,19 @@ async fn base(
     Ok(kept.seq.max(row.base).max(seen.newest.seq).max(highest) + bound + 1)
 }
 
+/// Where the loss begins: behind what is kept, behind what an attempt that died after counting has counted,
+/// and behind the last opener's jump, where that opener was never persisted.
+async fn lost_from(
+    worker: &Worker,
+    row: &CellRow,
+    kept: Position,
+    highest: Seq,
+) -> Result<Seq, RecoverError> {
+    let counted = cells::counted_loss(&worker.mysql, row.view.cell, kept).await?;
+    let jump = if highest >= row.base { row.base } else { 0 };
+    Ok(kept.seq.max(counted).max(jump))
+}
+
 async fn open(
     worker: &Worker,
     in_recovery: CellInRecovery,
@@ -256,10 +267,14 @@ async fn open(
     if found.lost() > 0 {
         metrics::counter!("firstcome_lost_events_total", "cell" => found.cell.to_string())
             .increment(found.lost());
-        tracing::error!(cell = %found.cell, from = found.kept.seq + 1, to = found.lost_to, "acknowledged events are lost");
+        tracing::error!(cell = %found.cell, from = found.lost_from + 1, to = found.lost_to, "acknowledged events are lost");
     }
     worker.scripts.adopt(found.cell, Fence { epoch: found.epoch, replid: found.replid.clone() });
-    in_recovery.open(&worker.scripts, found.base, found.kept).await?;
+    in_recovery.open(&worker.scripts, found.base, found.kept, found.replid.clone()).await?;
+    // Closed while it was being opened: the operator's word counts.
+    if cells::read(&worker.mysql, found.cell).await?.view.state != CellState::Open {
+        worker.scripts.shut(found.cell, found.epoch, false).await?;
+    }
     cells::forget_silent_nodes(&worker.mysql, found.cell).await?;
     Ok(RecoverOutcome::Opened(found))
 }

@@ -219,3 +219,62 @@ async fn a_closed_cell_waits_for_its_operator() {
     assert_eq!(app.count("SELECT CAST(SUM(rebuilt) AS SIGNED) FROM recoveries WHERE epoch > 1").await, 0);
     app.finish().await;
 }
+
+/// A worker's COMMIT is under way when Redis loses everything and another worker recovers. Goal: the recovery
+/// sees what that COMMIT brought, counts no loss, and the cell opens.
+#[tokio::test]
+async fn a_recovery_waits_for_the_transaction_before_it() {
+    let app = TestApp::start().await;
+    app.user_with(1, 100).await;
+    app.drain_events().await;
+    let position = app.count("SELECT CAST(persisted_seq AS SIGNED) FROM cells").await;
+    // The transaction of an older writer: it has moved the position and not committed yet.
+    let mut older = app.connections().mysql.begin().await.unwrap();
+    sqlx::query("UPDATE cells SET persisted_seq = persisted_seq + 3").execute(&mut *older).await.unwrap();
+    sqlx::query("UPDATE wallets SET balance = 97, seq = seq + 3").execute(&mut *older).await.unwrap();
+    sqlx::query("INSERT INTO ledger SELECT cell, seq, user_id, 'charge', -3, 97, NULL, NOW(3) FROM wallets")
+        .execute(&mut *older)
+        .await
+        .unwrap();
+    let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+    // The recovery has read the old position and waits to claim its epoch.
+    eventually!(
+        app.count(
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE cells SET epoch%'"
+        )
+        .await
+            > 0
+    );
+    older.commit().await.unwrap();
+
+    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
+    assert_eq!(app.balance(1).await, 97);
+    assert_eq!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await, 0);
+    assert_eq!(
+        app.count("SELECT CAST(kept_seq AS SIGNED) FROM recoveries WHERE epoch = 2").await,
+        position + 3
+    );
+    app.user_with(2, 5).await;
+    app.finish().await;
+}
+
+/// Three workers meet the same loss. Goal: one recovers, the others follow, and the epoch rises once.
+#[tokio::test]
+async fn of_several_workers_one_recovers() {
+    use super::engine_process::EngineProcess;
+
+    let app = TestApp::start().await;
+    fill(&app).await;
+    app.drain_events().await;
+    let before = dump(&app.redis.url()).await;
+    let _workers =
+        [EngineProcess::start(&app.settings, "worker"), EngineProcess::start(&app.settings, "worker")];
+    eventually!(app.count("SELECT COUNT(*) FROM nodes").await == 3);
+    for round in 2..=4 {
+        let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+        eventually!(app.get("/users/2/balance").await.status == StatusCode::OK && epoch(&app).await >= round);
+    }
+    assert_eq!(epoch(&app).await, 4);
+    assert_eq!(dump(&app.redis.url()).await, before);
+    app.finish().await;
+}

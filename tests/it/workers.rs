@@ -1,6 +1,6 @@
 //! Several workers on one cell: each event is persisted once, and a zombie writes nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use firstcome::dev::ports;
 use futures::future::join_all;
@@ -18,6 +18,9 @@ async fn several_workers_apply_each_event_once() {
     app.user_with(1, 100_000).await;
     let _workers =
         [EngineProcess::start(&app.settings, "worker"), EngineProcess::start(&app.settings, "worker")];
+    while app.count("SELECT COUNT(*) FROM nodes").await < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
     for _ in 0..20 {
         join_all((0..50).map(|_| app.post("/orders", order.clone()))).await;
@@ -32,7 +35,8 @@ async fn several_workers_apply_each_event_once() {
     app.finish().await;
 }
 
-/// A worker is stopped in the middle of its work, overtaken, and continued. Goal: it cannot write.
+/// A worker is stopped in the middle of a transaction, overtaken, and continued. Goal: what it had in hand
+/// is not written a second time, and it goes on as a good worker.
 #[tokio::test]
 async fn a_zombie_worker_writes_nothing() {
     let mut app = TestApp::start().await;
@@ -42,41 +46,58 @@ async fn a_zombie_worker_writes_nothing() {
     app.stop_engine().await;
     app.settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
     let _api = EngineProcess::start(&app.settings, "api");
+    let mysql = firstcome::mysql::connect(&app.settings.mysql_url, 4).await.unwrap();
+    let count = async |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(&mysql).await.unwrap();
+    let until = async |sql: &'static str, wanted: i64| {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while count(sql).await != wanted {
+            assert!(Instant::now() < deadline, "{sql} is {}, not {wanted}", count(sql).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let zombie = EngineProcess::start(&app.settings, "worker");
+    let pid = Pid::from_raw(zombie.pid() as i32).unwrap();
+    buy(&app, 10).await;
+    until("SELECT COUNT(*) FROM orders", 10).await;
+
+    // It waits for the row in the middle of its transaction when it falls asleep.
+    let mut holder = mysql.begin().await.unwrap();
+    sqlx::query("SELECT * FROM cells FOR UPDATE").execute(&mut *holder).await.unwrap();
+    buy(&app, 10).await;
+    const WAITING: &str =
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE cells SET persisted%'";
+    until(WAITING, 1).await;
+    kill_process(pid, Signal::STOP).unwrap();
+    holder.rollback().await.unwrap();
+    let mut second = EngineProcess::start(&app.settings, "worker");
+    until("SELECT COUNT(*) FROM orders", 20).await;
+    kill_process(pid, Signal::CONT).unwrap();
+    buy(&app, 10).await;
+    until("SELECT COUNT(*) FROM orders", 30).await;
+
+    assert!(second.terminate().await);
+    buy(&app, 10).await;
+    until("SELECT COUNT(*) FROM orders", 40).await;
+    mysql.close().await;
+    app.start_engine_elsewhere().await;
+    app.drain().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 40);
+    app.finish().await;
+}
+
+/// Buys one unit after the other from the engine process, each until it is paid.
+async fn buy(app: &TestApp, times: usize) {
     let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
     let client = reqwest::Client::new();
     let url = format!("http://{}/orders", app.settings.listen);
-    let mut bought = 0;
-    for _ in 0..3 {
-        let zombie = EngineProcess::start(&app.settings, "worker");
-        let pid = Pid::from_raw(zombie.pid() as i32).unwrap();
-        let target = bought + 40;
-        while bought < target {
-            let sent = client.post(&url).json(&order).timeout(Duration::from_secs(5)).send().await;
-            match sent {
-                Ok(answer) if answer.status() == 201 => bought += 1,
+    for number in 0..times {
+        let key = format!("{:?}-{number}", Instant::now());
+        loop {
+            let request = client.post(&url).header("Idempotency-Key", &key).json(&order);
+            match request.timeout(Duration::from_secs(5)).send().await {
+                Ok(answer) if answer.status() == 201 => break,
                 _ => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
-        kill_process(pid, Signal::STOP).unwrap();
-        // Another worker takes over while the first one sleeps, whatever it was doing.
-        let mut second = EngineProcess::start(&app.settings, "worker");
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        let mysql = firstcome::mysql::connect(&app.settings.mysql_url, 4).await.unwrap();
-        loop {
-            let (orders,): (i64,) =
-                sqlx::query_as("SELECT COUNT(*) FROM orders").fetch_one(&mysql).await.unwrap();
-            if orders == bought {
-                break;
-            }
-            assert!(std::time::Instant::now() < deadline, "{orders} of {bought} orders arrived");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        mysql.close().await;
-        kill_process(pid, Signal::CONT).unwrap();
-        assert!(second.terminate().await);
     }
-    app.start_engine_elsewhere().await;
-    app.drain().await;
-    assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, bought);
-    app.finish().await;
 }

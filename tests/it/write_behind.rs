@@ -170,11 +170,44 @@ async fn garbage_in_the_log_stalls_nothing() {
         .query_async(&mut redis)
         .await
         .unwrap();
+    let four_words = [&b"a"[..], b"b", b"\xff", b"d"];
+    let _: String = redis::cmd("XADD")
+        .arg("{c0}:events")
+        .arg("1-*")
+        .arg(&four_words)
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     buy(&app, 3).await;
     app.drain().await;
-    assert_eq!(app.count("SELECT COUNT(*) FROM dead_events").await, 1);
+    assert_eq!(app.count("SELECT COUNT(*) FROM dead_events").await, 2);
     assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 3);
     app.abandon().await;
+}
+
+/// Redis reaches its memory bound under load. Goal: sales are refused, what was sold is persisted all the
+/// same, nothing is evicted, and with more memory the shop goes on.
+#[tokio::test]
+async fn a_redis_out_of_memory_refuses_and_loses_nothing() {
+    let app = shop(|settings| settings.keep_events = 10).await;
+    buy(&app, 20).await;
+    let mut redis = super::cell_dump::connect(&app.redis.url()).await;
+    let info: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await.unwrap();
+    let used: u64 =
+        info.lines().find_map(|it| it.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();
+    let bound = |bytes: u64| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).to_owned();
+    let () = bound(used / 2).query_async(&mut redis).await.unwrap();
+
+    let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
+    let refused = app.post("/orders", order).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "dependency_down"));
+    assert_eq!(app.stock(1).await, 99_980, "reads go on");
+    app.drain().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 20);
+
+    let () = bound(0).query_async(&mut redis).await.unwrap();
+    buy(&app, 5).await;
+    app.finish().await;
 }
 
 /// Rows that MySQL refuses: an order whose id is taken. Goal: only that event is parked, and its
