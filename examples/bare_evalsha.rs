@@ -18,15 +18,22 @@ use serde::{Deserialize, Serialize};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The same work in Redis as `order_place` for one item without a key: a gate, a wallet, the clock, a SKU
+/// with window and limit, one event, two changes.
 const SCRIPT: &str = "#!lua
-local balance = tonumber(redis.call('HGET', KEYS[1], 'balance') or '1000000000')
-local sku = redis.call('HMGET', KEYS[2], 'price', 'remaining')
-local total = tonumber(sku[1] or '1') * ARGV[2]
-if tonumber(sku[2] or '1000000000') < tonumber(ARGV[2]) then return {'OUT_OF_STOCK', '', 0} end
+if redis.call('GET', KEYS[1]) == 'shut' then return {'CLOSED', '', 0} end
+local balance = tonumber(redis.call('HGET', KEYS[2], 'balance') or '1000000000')
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local sku = redis.call('HMGET', KEYS[3], 'price', 'remaining', 'starts_at_ms', 'ends_at_ms', 'limit')
+local total = tonumber(sku[1] or '1') * ARGV[3]
+if sku[3] and now_ms < tonumber(sku[3]) then return {'SALE_NOT_OPEN', '', 0} end
+if tonumber(sku[2] or '1000000000') < tonumber(ARGV[3]) then return {'OUT_OF_STOCK', '', 0} end
 if balance < total then return {'BALANCE_TOO_LOW', '', 0} end
-local id = redis.call('XADD', KEYS[3], 'MAXLEN', '~', '100000', '*', 'order', ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. total)
-redis.call('HINCRBY', KEYS[1], 'balance', -total)
-redis.call('HINCRBY', KEYS[2], 'remaining', -ARGV[2])
+local id = redis.call('XADD', KEYS[4], 'MAXLEN', '~', '100000', '*', 'order_paid:1',
+  string.format('%d %s %s:%s %d %d', now_ms, ARGV[1], ARGV[2], ARGV[3], total, balance - total))
+redis.call('HINCRBY', KEYS[2], 'balance', -total)
+redis.call('HINCRBY', KEYS[3], 'remaining', -ARGV[3])
 return {'PAID', id, balance - total}";
 
 #[derive(Deserialize)]
@@ -62,11 +69,13 @@ async fn buy(State(bare): State<Arc<Bare>>, Json(request): Json<Request>) -> (St
     let item = &request.items[0];
     let (status, order_id, balance): (String, String, i64) = redis::cmd("EVALSHA")
         .arg(&bare.digest)
-        .arg(3)
+        .arg(4)
+        .arg("{bare}:gate")
         .arg(format!("{{bare}}:user:{}", request.user_id))
         .arg(format!("{{bare}}:sku:{}", item.product_id))
         .arg("{bare}:events")
         .arg(request.user_id)
+        .arg(item.product_id)
         .arg(item.quantity)
         .query_async(&mut bare.redis.clone())
         .await

@@ -4,6 +4,8 @@
 //! value the body: words separated by spaces, the only free text last. A worker reads this release's
 //! versions and the previous release's. `docs/events.md` lists the bodies.
 
+use std::fmt;
+
 use crate::cell::{CellId, NotAPosition, Position, order_id};
 use crate::idempotency::Fingerprint;
 use crate::ids::{CouponId, OptionId, ProductId, UserId};
@@ -41,6 +43,22 @@ pub enum Event {
         key: Option<StoredKey>,
     },
     OrderPaid(OrderPaidEvent),
+}
+
+/// What holds an amount that events change: a wallet its balance, a SKU the units left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holding {
+    Wallet(UserId),
+    Sku(SkuId),
+}
+
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wallet(user) => user.fmt(f),
+            Self::Sku(SkuId { product, option }) => write!(f, "{product}:{option}"),
+        }
+    }
 }
 
 /// The idempotency key under which an event was made.
@@ -159,6 +177,26 @@ impl Event {
             _ => return Err(EventError::UnknownKind(kind.to_owned())),
         };
         event.ok_or_else(|| EventError::Malformed { kind: kind.to_owned(), body: body.to_owned() })
+    }
+
+    /// Hands over each absolute value that the event carries: what a wallet or a SKU holds after it.
+    pub fn absolute_values(&self, mut each: impl FnMut(Holding, i64)) {
+        match self {
+            Self::Opener { .. } => {}
+            Self::UserCreated { user, .. } => each(Holding::Wallet(*user), 0),
+            Self::Charged { user, balance, .. } => each(Holding::Wallet(*user), *balance),
+            Self::ProductSet(set) => {
+                for sku in &set.skus {
+                    let id = SkuId { product: set.product, option: sku.option };
+                    each(Holding::Sku(id), sku.remaining);
+                }
+            }
+            Self::Restocked { sku, remaining, .. } => each(Holding::Sku(*sku), *remaining),
+            Self::OrderPaid(paid) => {
+                each(Holding::Wallet(paid.user), paid.balance);
+                paid.lines.iter().for_each(|it| each(Holding::Sku(it.sku), it.remaining));
+            }
+        }
     }
 
     /// The order that the event placed, as it stood right after it.

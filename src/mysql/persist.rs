@@ -8,7 +8,7 @@ use sqlx::{Arguments, MySqlConnection};
 
 use super::rows::Insert;
 use crate::cell::{CellId, Epoch, Position, Seq};
-use crate::event::{Entry, Event, OrderPaidEvent, ProductSetEvent, StoredKey};
+use crate::event::{Entry, Event, Holding, OrderPaidEvent, ProductSetEvent, StoredKey};
 use crate::ids::{OrderId, UserId};
 use crate::message::{MessageKind, cloud_event};
 use crate::money::Amount;
@@ -162,28 +162,14 @@ impl Fold {
     }
 
     fn add_absolute_values(&mut self, seq: Seq, event: &Event) {
-        match event {
-            Event::Opener { .. } => {}
-            Event::UserCreated { user, .. } => {
-                self.wallets.insert(*user, (0, seq));
+        event.absolute_values(|holding, value| match holding {
+            Holding::Wallet(user) => {
+                self.wallets.insert(user, (value, seq));
             }
-            Event::Charged { user, balance, .. } => {
-                self.wallets.insert(*user, (*balance, seq));
+            Holding::Sku(sku) => {
+                self.skus.insert(sku, (value, seq));
             }
-            Event::ProductSet(set) => {
-                for sku in &set.skus {
-                    let id = SkuId { product: set.product, option: sku.option };
-                    self.skus.insert(id, (sku.remaining, seq));
-                }
-            }
-            Event::Restocked { sku, remaining, .. } => {
-                self.skus.insert(*sku, (*remaining, seq));
-            }
-            Event::OrderPaid(paid) => {
-                self.wallets.insert(paid.user, (paid.balance, seq));
-                self.skus.extend(paid.lines.iter().map(|it| (it.sku, (it.remaining, seq))));
-            }
-        }
+        });
     }
 
     fn add(&mut self, position: Position, event: Event) {

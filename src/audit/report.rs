@@ -1,0 +1,148 @@
+//! What an audit found, and how it is shown.
+
+use std::collections::HashSet;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+/// Most differences that a report lists; all are counted.
+pub const DIFFERENCES_MAX: usize = 1_000;
+
+/// What a wrong row is about; also the `kind` of its difference.
+pub(super) mod kind {
+    pub const WALLET: &str = "wallet";
+    pub const SKU: &str = "sku";
+    pub const LEDGER: &str = "ledger";
+    pub const STOCK: &str = "stock";
+    pub const ORDER: &str = "order";
+    pub const PAYMENT: &str = "payment";
+    pub const MESSAGE: &str = "message";
+    pub const DEAD_EVENT: &str = "dead_event";
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    pub checked: Checked,
+    /// At most [`DIFFERENCES_MAX`].
+    pub differences: Vec<Difference>,
+    /// All differences, listed or not.
+    pub found: u64,
+}
+
+impl AuditReport {
+    /// Whether nothing differs.
+    pub fn clean(&self) -> bool {
+        self.found == 0
+    }
+
+    /// Whether there are more differences than are listed.
+    pub fn truncated(&self) -> bool {
+        self.found > self.differences.len() as u64
+    }
+}
+
+impl Serialize for AuditReport {
+    /// `{clean, checked, differences}`, as the contract has it.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut report = to.serialize_struct("AuditReport", 3)?;
+        report.serialize_field("clean", &self.clean())?;
+        report.serialize_field("checked", &self.checked)?;
+        report.serialize_field("differences", &self.differences)?;
+        report.end()
+    }
+}
+
+/// How many rows were looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// Wallets in MySQL, each against Redis and against its ledger entries.
+    pub wallets: u64,
+    pub ledger_entries: u64,
+    /// SKUs in MySQL, each against Redis and against its orders.
+    pub skus: u64,
+    /// Wallets and SKUs in Redis that MySQL must know.
+    pub redis_keys: u64,
+    pub orders: u64,
+    pub payments: u64,
+    /// Published and waiting.
+    pub messages: u64,
+}
+
+impl Checked {
+    pub(super) fn rows(&self) -> u64 {
+        let Self { wallets, ledger_entries, skus, redis_keys, orders, payments, messages } = *self;
+        wallets + ledger_entries + skus + redis_keys + orders + payments + messages
+    }
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Difference {
+    /// `wallet`, `sku`: Redis and MySQL differ. `ledger`, `stock`, `order`, `payment`, `message`: MySQL
+    /// does not add up. `dead_event`: an event whose rows could not be applied.
+    pub kind: &'static str,
+    /// A user, `product:option`, an order, `cell-seq` of an event, or a cell.
+    pub id: String,
+    /// What Redis holds; `-` where Redis has no say.
+    pub redis: String,
+    /// What it should hold after MySQL and the events on their way; or what does not add up.
+    pub mysql: String,
+}
+
+/// The table of differences, if any, and a line that sums up, on standard output.
+pub fn print_report(report: &AuditReport) {
+    if !report.clean() {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["kind", "id", "redis", "mysql"]);
+        for Difference { kind, id, redis, mysql } in &report.differences {
+            table.add_row([kind, id.as_str(), redis.as_str(), mysql.as_str()]);
+        }
+        println!("{table}");
+    }
+    println!("{}", summary(report));
+}
+
+pub(super) fn summary(report: &AuditReport) -> String {
+    let Checked { wallets, skus, orders, .. } = report.checked;
+    let checked = format!("checked {wallets} wallets, {skus} SKUs, {orders} orders");
+    match (report.found, report.truncated()) {
+        (0, _) => format!("clean: {checked}, no differences"),
+        (found, false) => format!("NOT clean: {checked}, {found} differences"),
+        (found, true) => {
+            format!(
+                "NOT clean: {checked}, {found} differences, the first {} listed",
+                report.differences.len()
+            )
+        }
+    }
+}
+
+/// The report while it grows.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) report: AuditReport,
+    /// What is listed: a scan of Redis may show a key twice.
+    listed: HashSet<Difference>,
+}
+
+impl Findings {
+    /// Adds something that MySQL alone shows.
+    pub(super) fn add(&mut self, kind: &'static str, id: String, mysql: String) {
+        self.push(Difference { kind, id, redis: "-".to_owned(), mysql });
+    }
+
+    pub(super) fn push(&mut self, difference: Difference) {
+        if self.listed.contains(&difference) {
+            return;
+        }
+        self.report.found += 1;
+        if self.report.differences.len() < DIFFERENCES_MAX {
+            self.listed.insert(difference.clone());
+            self.report.differences.push(difference);
+        }
+    }
+}
