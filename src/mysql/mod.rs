@@ -2,12 +2,14 @@
 
 pub mod audit;
 pub mod cells;
+mod fold;
 pub mod named_lock;
 pub mod orders;
 pub mod outbox;
 pub mod persist;
 pub mod restore;
 mod rows;
+mod tables;
 
 use std::time::Duration;
 

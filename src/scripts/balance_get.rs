@@ -1,7 +1,8 @@
 //! Typed binding of `lua/balance_get.lua`; the header of that file is the contract.
 
 use super::keys;
-use super::load::{NO_ARGS, Script, ScriptError, Scripts};
+use super::load::{NO_ARGS, ScriptError, Scripts};
+use super::text::Script;
 use crate::ids::UserId;
 use crate::money::Amount;
 

@@ -1,6 +1,7 @@
 //! Typed binding of `lua/events_read.lua`; the header of that file is the contract.
 
-use super::load::{Script, ScriptError, Scripts};
+use super::load::{ScriptError, Scripts};
+use super::text::Script;
 use crate::cell::{CellId, Epoch, Position};
 use crate::event::{Entry, RawEntry};
 

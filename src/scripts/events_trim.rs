@@ -1,6 +1,7 @@
 //! Typed binding of `lua/events_trim.lua`; the header of that file is the contract.
 
-use super::load::{Script, ScriptError, Scripts};
+use super::load::{ScriptError, Scripts};
+use super::text::Script;
 use crate::cell::{CellId, Epoch, Seq};
 
 /// Most entries dropped in one call: keeps a call well under a millisecond.

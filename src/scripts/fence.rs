@@ -1,6 +1,7 @@
 //! Typed binding of `lua/fence.lua`; the header of that file is the contract.
 
-use super::load::{NO_ARGS, Script, ScriptError, Scripts};
+use super::load::{NO_ARGS, ScriptError, Scripts};
+use super::text::Script;
 use crate::cell::CellId;
 
 /// Whether a cell sells: its gate is open in the epoch this node works in, and the server is the one

@@ -1,4 +1,4 @@
-//! Script texts per cell and epoch, the fence check, and calls by EVALSHA only.
+//! The fence check, and calls by EVALSHA only.
 //!
 //! The script cache is the fence: it is gone after a restart of Redis, and a promoted replica does
 //! not have it. So NOSCRIPT is never met with a blind load. Scripts are loaded only where the fence
@@ -15,52 +15,9 @@ use tokio::sync::Notify;
 
 use super::connect::RedisServer;
 use super::keys;
+use super::reply::{Reply, decode};
+use super::text::{Script, ScriptSet};
 use crate::cell::{CellId, Cells, Epoch, Fence, Seq};
-
-macro_rules! scripts {
-    ($($variant:ident = $stem:literal),* $(,)?) => {
-        /// The scripts that run behind a cell's gate; one file of `lua/` each.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Script { $($variant),* }
-
-        impl Script {
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The stem of the Lua file, of the binding and of the metric label.
-            pub fn stem(self) -> &'static str {
-                match self { $(Self::$variant => $stem),* }
-            }
-
-            /// The file as written, header included.
-            pub fn text(self) -> &'static str {
-                match self { $(Self::$variant => include_str!(concat!("../../lua/", $stem, ".lua"))),* }
-            }
-        }
-    };
-}
-
-scripts! {
-    Fence = "fence",
-    UserCreate = "user_create",
-    BalanceGet = "balance_get",
-    BalanceCharge = "balance_charge",
-    ProductSet = "product_set",
-    ProductList = "product_list",
-    ProductRestock = "product_restock",
-    OrderPlace = "order_place",
-    OrderGet = "order_get",
-    EventsRead = "events_read",
-    EventsTrim = "events_trim",
-    AuditRead = "audit_read",
-    AuditScan = "audit_scan",
-}
-
-impl Script {
-    /// Whether the script appends an event, and so is refused while the backlog is full.
-    fn appends(self) -> bool {
-        self.text().contains("redis.call('XADD'")
-    }
-}
 
 /// Why a script gave no outcome of its own.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -84,44 +41,6 @@ pub enum ScriptError {
 
 /// For a script that takes keys only.
 pub(super) const NO_ARGS: &[&str] = &[];
-
-/// The texts and digests of one cell in one epoch.
-struct ScriptSet {
-    fence: Fence,
-    digests: Vec<String>,
-    texts: Vec<String>,
-}
-
-impl ScriptSet {
-    fn new(cell: CellId, fence: Fence, stream_bound: u64) -> Self {
-        let texts: Vec<String> =
-            Script::ALL.iter().map(|it| with_prologue(*it, cell, &fence, stream_bound)).collect();
-        let digests = texts.iter().map(|it| redis::Script::new(it).get_hash().to_owned()).collect();
-        Self { fence, digests, texts }
-    }
-}
-
-/// Puts the fence in front of a script's body: one line each, behind `#!lua`.
-fn with_prologue(script: Script, cell: CellId, fence: &Fence, stream_bound: u64) -> String {
-    let Fence { epoch, replid } = fence;
-    // The first line may carry flags: what only reads or frees must run in a Redis that is out of memory.
-    let (shebang, body) = script.text().split_once('\n').expect("every script starts with #!lua");
-    let mut text = format!(
-        "{shebang}\nlocal CELL, EPOCH = '{cell}', '{epoch}'\n\
-         if redis.call('GET', KEYS[1]) ~= EPOCH then return {{'CLOSED'}} end\n"
-    );
-    if let Some(replid) = replid {
-        text += &format!(
-            "if not string.find(redis.call('INFO', 'replication'), 'master_replid:{replid}', 1, true) \
-             then return {{'CLOSED'}} end\n"
-        );
-    }
-    if script.appends() {
-        text +=
-            &format!("if redis.call('XLEN', KEYS[2]) >= {stream_bound} then return {{'BACKLOG_FULL'}} end\n");
-    }
-    text + body
-}
 
 /// What a node knows of one cell on Redis's side.
 struct CellSlot {
@@ -450,85 +369,11 @@ impl Scripts {
     }
 }
 
-pub(super) fn decode<T: redis::FromRedisValue>(value: Value) -> Result<T, RedisError> {
-    Ok(T::from_redis_value(value)?)
-}
-
 /// The 0-based line that a failed script names: `…, on @user_script:14.`
 fn failed_line(detail: &str) -> Option<usize> {
     let (_, after) = detail.rsplit_once("@user_script:")?;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
     digits.parse::<usize>().ok()?.checked_sub(1)
-}
-
-/// An outcome word and what came with it.
-pub(super) struct Reply {
-    pub outcome: &'static str,
-    /// The epoch in which the script ran.
-    pub epoch: Epoch,
-    script: Script,
-    values: Vec<Value>,
-}
-
-impl Reply {
-    fn new(script: Script, epoch: Epoch, value: Value) -> Result<Self, ScriptError> {
-        let Value::Array(values) = value else { return Err(malformed(script, "no array")) };
-        let outcome = match values.first() {
-            Some(Value::BulkString(word)) => {
-                std::str::from_utf8(word).ok().and_then(|it| known_outcome(script, it))
-            }
-            _ => None,
-        };
-        let outcome = outcome.ok_or_else(|| malformed(script, "unknown outcome"))?;
-        Ok(Self { outcome, epoch, script, values })
-    }
-
-    pub fn int(&self, index: usize) -> Result<i64, ScriptError> {
-        match self.values.get(index) {
-            Some(Value::Int(value)) => Ok(*value),
-            _ => Err(malformed(self.script, &format!("item {index} is no integer"))),
-        }
-    }
-
-    pub fn text(&self, index: usize) -> Result<&str, ScriptError> {
-        let text = match self.values.get(index) {
-            Some(Value::BulkString(bytes)) => std::str::from_utf8(bytes).ok(),
-            _ => None,
-        };
-        text.ok_or_else(|| malformed(self.script, &format!("item {index} is no text")))
-    }
-
-    /// Takes an item out, for nested arrays.
-    pub fn take<T: redis::FromRedisValue>(&mut self, index: usize) -> Result<T, ScriptError> {
-        let value = self.values.get_mut(index).map(std::mem::take).unwrap_or_default();
-        decode(value).map_err(|error| malformed(self.script, &format!("item {index}: {error}")))
-    }
-
-    /// The outcome is one that the binding does not know.
-    pub fn unexpected(&self) -> ScriptError {
-        malformed(self.script, self.outcome)
-    }
-}
-
-fn malformed(script: Script, reason: &str) -> ScriptError {
-    ScriptError::Failed { script: script.stem(), reason: format!("malformed reply: {reason}") }
-}
-
-/// Outcome words as the header of the Lua file lists them, so that a label is never a free text.
-fn known_outcome(script: Script, word: &str) -> Option<&'static str> {
-    ["CLOSED", "BACKLOG_FULL"].into_iter().chain(header_outcomes(script)).find(|it| *it == word)
-}
-
-/// The outcomes in a script's RETURNS section: the lines that begin with a word in capitals.
-pub fn header_outcomes(script: Script) -> impl Iterator<Item = &'static str> {
-    script
-        .text()
-        .lines()
-        .skip_while(|it| !it.starts_with("-- RETURNS"))
-        .skip(1)
-        .take_while(|it| it.starts_with("--   "))
-        .filter_map(|it| it.strip_prefix("--   ")?.split(' ').next())
-        .filter(|it| it.len() > 2 && it.bytes().all(|it| it.is_ascii_uppercase() || it == b'_'))
 }
 
 #[cfg(test)]
@@ -540,15 +385,5 @@ mod tests {
         assert_eq!(failed_line("wrong kind of value script: ed04, on @user_script:4."), Some(3));
         assert_eq!(failed_line("user_script:4: attempt to … script: on @user_script:12."), Some(11));
         assert_eq!(failed_line("something else"), None);
-    }
-
-    #[test]
-    fn the_prologue_carries_cell_epoch_and_replid() {
-        let fence = Fence { epoch: 8, replid: Some("abc".to_owned()) };
-        let text = with_prologue(Script::OrderPlace, CellId(3), &fence, 200);
-        let lines: Vec<&str> = text.lines().take(5).collect();
-        assert_eq!(lines[..2], ["#!lua", "local CELL, EPOCH = '3', '8'"]);
-        assert!(lines[3].contains("master_replid:abc") && lines[4].contains(">= 200"));
-        assert!(!with_prologue(Script::BalanceGet, CellId(3), &fence, 200).contains("XLEN"));
     }
 }

@@ -16,9 +16,12 @@ pub mod product_list;
 pub mod product_restock;
 pub mod product_set;
 pub mod recovery;
+pub mod reply;
+mod text;
 pub mod user_create;
 
-pub use load::{Script, ScriptError, Scripts};
+pub use load::{ScriptError, Scripts};
+pub use text::Script;
 
 use crate::cell::CellId;
 use crate::idempotency::Idempotency;

@@ -1,6 +1,7 @@
 //! Typed binding of `lua/order_get.lua`; the header of that file is the contract.
 
-use super::load::{Script, ScriptError, Scripts};
+use super::load::{ScriptError, Scripts};
+use super::text::Script;
 use crate::cell::{CellId, Position, Seq};
 use crate::event::Event;
 use crate::order::Order;

@@ -1,6 +1,7 @@
 //! Typed binding of `lua/order_place.lua`; the header of that file is the contract.
 
-use super::load::{Script, ScriptError, Scripts};
+use super::load::{ScriptError, Scripts};
+use super::text::Script;
 use super::{idempotency_parts, keys};
 use crate::cell::{Seq, order_id};
 use crate::idempotency::{Idempotency, Seen};

@@ -1,7 +1,8 @@
 //! Typed binding of `lua/product_list.lua`; the header of that file is the contract.
 
 use super::keys;
-use super::load::{Script, ScriptError, Scripts};
+use super::load::{ScriptError, Scripts};
+use super::text::Script;
 use crate::cell::CellId;
 use crate::ids::{OptionId, ProductId};
 use crate::product::{Product, ProductOption};

@@ -1,6 +1,7 @@
 //! Typed binding of `lua/product_restock.lua`; the header of that file is the contract.
 
-use super::load::{Script, ScriptError, Scripts};
+use super::load::{ScriptError, Scripts};
+use super::text::Script;
 use super::{idempotency_parts, keys};
 use crate::cell::Seq;
 use crate::idempotency::{Idempotency, Seen};

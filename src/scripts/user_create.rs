@@ -1,7 +1,8 @@
 //! Typed binding of `lua/user_create.lua`; the header of that file is the contract.
 
 use super::keys;
-use super::load::{Script, ScriptError, Scripts};
+use super::load::{ScriptError, Scripts};
+use super::text::Script;
 use crate::cell::Seq;
 use crate::ids::UserId;
 use crate::money::Amount;

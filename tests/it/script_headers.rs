@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use firstcome::scripts::Script;
-use firstcome::scripts::load::header_outcomes;
+use firstcome::scripts::reply::header_outcomes;
 
 /// Words in quotes at the beginning of a match arm: `"PAID" =>`.
 fn matched_outcomes(binding: &str) -> BTreeSet<String> {

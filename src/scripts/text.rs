@@ -1,0 +1,101 @@
+//! The scripts' texts: the file as written, and what the fence puts in front of it.
+
+use crate::cell::{CellId, Fence};
+
+macro_rules! scripts {
+    ($($variant:ident = $stem:literal),* $(,)?) => {
+        /// The scripts that run behind a cell's gate; one file of `lua/` each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Script { $($variant),* }
+
+        impl Script {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The stem of the Lua file, of the binding and of the metric label.
+            pub fn stem(self) -> &'static str {
+                match self { $(Self::$variant => $stem),* }
+            }
+
+            /// The file as written, header included.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("../../lua/", $stem, ".lua"))),* }
+            }
+        }
+    };
+}
+
+scripts! {
+    Fence = "fence",
+    UserCreate = "user_create",
+    BalanceGet = "balance_get",
+    BalanceCharge = "balance_charge",
+    ProductSet = "product_set",
+    ProductList = "product_list",
+    ProductRestock = "product_restock",
+    OrderPlace = "order_place",
+    OrderGet = "order_get",
+    EventsRead = "events_read",
+    EventsTrim = "events_trim",
+    AuditRead = "audit_read",
+    AuditScan = "audit_scan",
+}
+
+impl Script {
+    /// Whether the script appends an event, and so is refused while the backlog is full.
+    pub(super) fn appends(self) -> bool {
+        self.text().contains("redis.call('XADD'")
+    }
+}
+
+/// The texts and digests of one cell in one epoch.
+pub(super) struct ScriptSet {
+    pub fence: Fence,
+    pub digests: Vec<String>,
+    pub texts: Vec<String>,
+}
+
+impl ScriptSet {
+    pub fn new(cell: CellId, fence: Fence, stream_bound: u64) -> Self {
+        let texts: Vec<String> =
+            Script::ALL.iter().map(|it| with_prologue(*it, cell, &fence, stream_bound)).collect();
+        let digests = texts.iter().map(|it| redis::Script::new(it).get_hash().to_owned()).collect();
+        Self { fence, digests, texts }
+    }
+}
+
+/// Puts the fence in front of a script's body: one line each, behind `#!lua`.
+fn with_prologue(script: Script, cell: CellId, fence: &Fence, stream_bound: u64) -> String {
+    let Fence { epoch, replid } = fence;
+    // The first line may carry flags: what only reads or frees must run in a Redis that is out of memory.
+    let (shebang, body) = script.text().split_once('\n').expect("every script starts with #!lua");
+    let mut text = format!(
+        "{shebang}\nlocal CELL, EPOCH = '{cell}', '{epoch}'\n\
+         if redis.call('GET', KEYS[1]) ~= EPOCH then return {{'CLOSED'}} end\n"
+    );
+    if let Some(replid) = replid {
+        text += &format!(
+            "if not string.find(redis.call('INFO', 'replication'), 'master_replid:{replid}', 1, true) \
+             then return {{'CLOSED'}} end\n"
+        );
+    }
+    if script.appends() {
+        text +=
+            &format!("if redis.call('XLEN', KEYS[2]) >= {stream_bound} then return {{'BACKLOG_FULL'}} end\n");
+    }
+    text + body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prologue_carries_cell_epoch_and_replid() {
+        let fence = Fence { epoch: 8, replid: Some("abc".to_owned()) };
+        let text = with_prologue(Script::OrderPlace, CellId(3), &fence, 200);
+        let lines: Vec<&str> = text.lines().take(5).collect();
+        assert_eq!(lines[..2], ["#!lua", "local CELL, EPOCH = '3', '8'"]);
+        assert!(lines[3].contains("master_replid:abc") && lines[4].contains(">= 200"));
+        assert!(!with_prologue(Script::BalanceGet, CellId(3), &fence, 200).contains("XLEN"));
+    }
+}
