@@ -1,5 +1,6 @@
 //! A private MariaDB or MySQL that makes every commit durable.
 
+use std::ops::{Deref, DerefMut};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -47,6 +48,20 @@ pub struct PrivateMysql {
     process: ServerProcess,
 }
 
+impl Deref for PrivateMysql {
+    type Target = ServerProcess;
+
+    fn deref(&self) -> &ServerProcess {
+        &self.process
+    }
+}
+
+impl DerefMut for PrivateMysql {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
+        &mut self.process
+    }
+}
+
 impl PrivateMysql {
     /// Starts the server, initialises its data folder first if there is none, and waits until
     /// `root` can log in.
@@ -68,33 +83,6 @@ impl PrivateMysql {
 
     pub fn url(&self) -> String {
         format!("mysql://root@127.0.0.1:{}/", self.port)
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    pub fn log(&self) -> &Path {
-        self.process.log()
-    }
-
-    /// How the server ended, or `None` while it runs.
-    pub fn has_exited(&mut self) -> Option<ExitStatus> {
-        self.process.has_exited()
-    }
-
-    /// Waits until the server ends. Safe to drop and to call again.
-    pub async fn wait_exit(&mut self) -> ExitStatus {
-        self.process.wait_exit().await
-    }
-
-    /// Kills the server with SIGKILL and waits until it is gone.
-    pub async fn kill(&mut self) -> ExitStatus {
-        self.process.kill().await
     }
 
     /// Stops the server with SIGTERM; kills it when it has not left after 30 seconds.

@@ -4,6 +4,7 @@
 //! first, in the foreground, on a port of its own; it also keeps the node names of several
 //! instances on one machine apart.
 
+use std::ops::{Deref, DerefMut};
 use std::{
     env,
     path::{Path, PathBuf},
@@ -47,6 +48,21 @@ pub struct PrivateRabbitmq {
     epmd: ServerProcess,
 }
 
+/// Process id and end are those of the broker itself: the start script and `erl` become it by `exec`.
+impl Deref for PrivateRabbitmq {
+    type Target = ServerProcess;
+
+    fn deref(&self) -> &ServerProcess {
+        &self.process
+    }
+}
+
+impl DerefMut for PrivateRabbitmq {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
+        &mut self.process
+    }
+}
+
 impl PrivateRabbitmq {
     /// Starts RabbitMQ and waits until it answers the AMQP protocol header. Its two further ports
     /// are remembered in `data_dir`.
@@ -76,29 +92,6 @@ impl PrivateRabbitmq {
     /// `/`.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The process of the broker itself: the start script and `erl` become it by `exec`.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    pub fn log(&self) -> &Path {
-        self.process.log()
-    }
-
-    /// How RabbitMQ ended, or `None` while it runs.
-    pub fn has_exited(&mut self) -> Option<ExitStatus> {
-        self.process.has_exited()
-    }
-
-    /// Waits until RabbitMQ ends. Safe to drop and to call again.
-    pub async fn wait_exit(&mut self) -> ExitStatus {
-        self.process.wait_exit().await
     }
 
     /// Kills RabbitMQ with SIGKILL, and its `epmd`, and waits until they are gone.

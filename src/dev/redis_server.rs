@@ -1,5 +1,6 @@
 //! A private Redis (or Valkey) that loses no acknowledged write.
 
+use std::ops::{Deref, DerefMut};
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -43,6 +44,20 @@ pub struct PrivateRedis {
     process: ServerProcess,
 }
 
+impl Deref for PrivateRedis {
+    type Target = ServerProcess;
+
+    fn deref(&self) -> &ServerProcess {
+        &self.process
+    }
+}
+
+impl DerefMut for PrivateRedis {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
+        &mut self.process
+    }
+}
+
 impl PrivateRedis {
     /// Starts Redis and waits until it has loaded its data and answers PING.
     ///
@@ -62,33 +77,6 @@ impl PrivateRedis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    pub fn log(&self) -> &Path {
-        self.process.log()
-    }
-
-    /// How Redis ended, or `None` while it runs.
-    pub fn has_exited(&mut self) -> Option<ExitStatus> {
-        self.process.has_exited()
-    }
-
-    /// Waits until Redis ends. Safe to drop and to call again.
-    pub async fn wait_exit(&mut self) -> ExitStatus {
-        self.process.wait_exit().await
-    }
-
-    /// Kills Redis with SIGKILL and waits until it is gone.
-    pub async fn kill(&mut self) -> ExitStatus {
-        self.process.kill().await
     }
 
     /// Stops Redis with SIGTERM; kills it when it has not left after 15 seconds.
