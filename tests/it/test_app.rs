@@ -67,6 +67,8 @@ pub async fn fresh_settings(redis_url: String) -> Settings {
         amqp_exchange: format!("fc.{number}"),
         amqp_queue: format!("fc.{number}.data-platform"),
         mysql_connections: 8,
+        // A slow machine fails no test.
+        redis_reply_timeout_ms: 20_000,
         ..Settings::default()
     }
 }
