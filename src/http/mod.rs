@@ -11,6 +11,7 @@ mod json;
 mod language;
 mod operations;
 mod orders;
+mod page;
 mod path;
 pub mod problem;
 mod products;

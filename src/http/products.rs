@@ -1,15 +1,14 @@
 //! Products as buyers see them.
 
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::AppendHeaders;
 use chrono::{DateTime, Utc};
 
 use super::App;
 use super::json::Json;
+use super::page::{Page, cut, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
-use super::query::{List, Query, cursor};
+use super::query::{List, Query};
 use crate::ids::ProductId;
 use crate::product::Product;
 use crate::scripts::product_list::{product_get, product_list};
@@ -21,30 +20,19 @@ const SCAN_LIMIT: usize = 201;
 /// Most reads for one page. A page behind them is short, and its cursor goes on from there.
 const SCANS_MAX: usize = 20;
 
-type Page<T> = (AppendHeaders<Option<(HeaderName, HeaderValue)>>, Json<Vec<T>>);
-
 /// One page of what is listed, by id; `available=true`: only what can be bought now.
 pub async fn list_products(State(app): State<App>, query: Query) -> Result<Page<Product>, Problem> {
     let query = query.only(&["available", "limit", "cursor"])?;
     let (limit, after) = (query.limit()?, query.after(List::Products)?);
     let available = query.flag("available", false)?;
-    let (products, next) = if available {
+    let (products, behind) = if available {
         page_of_available(&app.scripts, after, limit).await?
     } else {
         let mut products = product_list(&app.scripts, after, limit + 1).await?;
-        let more = products.len() > limit;
-        products.truncate(limit);
-        let next = products.last().filter(|_| more).map(|it| it.id.get());
-        (products, next)
+        let behind = cut(&mut products, limit, |it| it.id.get());
+        (products, behind)
     };
-    let link = next.map(|after| {
-        let prefix = app.settings.public_url.trim_end_matches('/');
-        let filter = if available { "available=true&" } else { "" };
-        let cursor = cursor(List::Products, after);
-        format!("<{prefix}/products?{filter}limit={limit}&cursor={cursor}>; rel=\"next\"")
-    });
-    let link = link.and_then(|it| HeaderValue::from_str(&it).ok()).map(|it| (header::LINK, it));
-    Ok((AppendHeaders(link), Json(products)))
+    Ok(page(&app, List::Products, &query, products, behind))
 }
 
 /// One product.

@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::problem::{Fault, Problem};
-use crate::ids::ID_MAX;
+use crate::ids::{ID_MAX, UserId};
 
 /// Longest part of an unknown parameter's name that is told back, in characters.
 const NAME_SHOWN_MAX: usize = 64;
@@ -70,49 +70,90 @@ impl Query {
         limit.ok_or_else(|| Problem::parameter("limit", format!("must be an integer from 1 to {LIMIT_MAX}")))
     }
 
-    /// Where the page begins: behind this id; 0 for the first page.
+    /// Where a page begins whose numbers rise: behind this one; 0 for the first page.
     pub fn after(&self, list: List) -> Result<u64, Problem> {
-        let Some(text) = self.get("cursor") else { return Ok(0) };
-        read_cursor(list, text)
-            .ok_or_else(|| Problem::parameter("cursor", "must be a cursor that this list gave"))
+        Ok(self.cursor(list)?.unwrap_or(0))
+    }
+
+    /// Where a page begins whose numbers fall: before this one, which for the first page is above them all.
+    pub fn before(&self, list: List) -> Result<u64, Problem> {
+        Ok(self.cursor(list)?.unwrap_or(ID_MAX + 1))
+    }
+
+    fn cursor(&self, list: List) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.get("cursor") else { return Ok(None) };
+        let number = read_cursor(list, text);
+        number.map(Some).ok_or_else(|| Problem::parameter("cursor", "must be a cursor that this list gave"))
+    }
+
+    /// The same query for the page behind an entry: what filters the list stays, only the cursor is another.
+    pub fn behind(&self, list: List, number: u64) -> String {
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(self.0.iter().filter(|it| it.0 != "cursor"))
+            .append_pair("cursor", &cursor(list, number))
+            .finish()
     }
 }
 
-/// Which list a cursor belongs to.
+/// What comes in pages. A cursor belongs to one kind of list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum List {
+    /// By id.
     Products,
+    /// Changes of a wallet, by the number of their event, newest first.
+    History(UserId),
+    /// A user's orders, by id, newest first.
+    Orders(UserId),
 }
 
 impl List {
     fn letter(self) -> char {
         match self {
             Self::Products => 'p',
+            Self::History(_) => 'h',
+            Self::Orders(_) => 'o',
+        }
+    }
+
+    pub fn path(self) -> String {
+        match self {
+            Self::Products => "/products".to_owned(),
+            Self::History(user) => format!("/users/{user}/balance/history"),
+            Self::Orders(user) => format!("/users/{user}/orders"),
         }
     }
 }
 
-/// The cursor of the page behind an id: the list's letter and the id in 14 hexadecimal digits.
-pub fn cursor(list: List, after: u64) -> String {
-    format!("{}{after:014x}", list.letter())
+/// The cursor of the page behind an entry: the list's letter and the entry's number in 14 hexadecimal digits.
+fn cursor(list: List, number: u64) -> String {
+    format!("{}{number:014x}", list.letter())
 }
 
 /// Reads only what [`cursor`] writes.
 fn read_cursor(list: List, text: &str) -> Option<u64> {
     let digits = text.strip_prefix(list.letter())?;
-    let after = u64::from_str_radix(digits, 16).ok().filter(|it| *it <= ID_MAX)?;
-    (cursor(list, after) == text).then_some(after)
+    let number = u64::from_str_radix(digits, 16).ok().filter(|it| *it <= ID_MAX)?;
+    (cursor(list, number) == text).then_some(number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lists() -> [List; 3] {
+        let user = UserId::new(7).unwrap();
+        [List::Products, List::History(user), List::Orders(user)]
+    }
+
     #[test]
     fn only_a_cursor_that_was_given_is_read() {
-        for after in [0, 1, 4_711, ID_MAX] {
-            let text = cursor(List::Products, after);
-            assert_eq!(read_cursor(List::Products, &text), Some(after), "{text}");
+        for list in lists() {
+            for number in [0, 1, 4_711, ID_MAX] {
+                let text = cursor(list, number);
+                assert_eq!(read_cursor(list, &text), Some(number), "{text}");
+                let others = lists().into_iter().filter(|it| *it != list);
+                assert!(others.into_iter().all(|it| read_cursor(it, &text).is_none()), "{text}");
+            }
         }
         for text in [
             "",
@@ -130,6 +171,23 @@ mod tests {
         ] {
             assert_eq!(read_cursor(List::Products, text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_first_page_begins_before_all_numbers_of_its_list() {
+        let (first, user) = (Query::parse(""), UserId::new(7).unwrap());
+        assert_eq!(first.after(List::Products).ok(), Some(0));
+        assert_eq!(first.before(List::Orders(user)).ok(), Some(ID_MAX + 1));
+        let behind = Query::parse(&first.behind(List::Orders(user), 9));
+        assert_eq!(behind.before(List::Orders(user)).ok(), Some(9));
+        assert!(behind.before(List::History(user)).is_err());
+    }
+
+    #[test]
+    fn the_next_page_is_filtered_as_this_one() {
+        let query = Query::parse("available=true&cursor=p00000000000001&limit=5&colour=light+%26+red");
+        let next = query.behind(List::Products, 31);
+        assert_eq!(next, "available=true&limit=5&colour=light+%26+red&cursor=p0000000000001f");
     }
 
     #[test]
