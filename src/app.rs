@@ -15,9 +15,10 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Auth, Settings};
 use crate::http::{self, AppState};
 use crate::mysql::{self, cells};
-use crate::node::{CellWatch, Node};
+use crate::node::Node;
 use crate::scripts::Scripts;
 use crate::scripts::connect::RedisServer;
+use crate::watermark::CellWatch;
 use crate::worker::Worker;
 
 /// How long the current batches may take at the end.
@@ -123,6 +124,7 @@ impl Engine {
                 mysql: mysql.clone(),
                 settings: settings.clone(),
                 cells: node.watch(),
+                watermark: node.watermark(),
                 prometheus,
             };
             let (settings, stop) = (settings.clone(), stop_http.clone());

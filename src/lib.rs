@@ -20,4 +20,5 @@ pub mod scripts;
 pub mod seed;
 pub mod telemetry;
 pub mod time;
+pub mod watermark;
 pub mod worker;

@@ -11,9 +11,7 @@ use crate::cell::{CellState, CellView};
 use crate::mysql::cells::{self, Note};
 use crate::scripts::Scripts;
 use crate::scripts::fence::fence_check;
-
-/// The newest view of all cells, by cell id; `None` until MySQL was read once.
-pub type CellWatch = watch::Receiver<Option<Vec<CellView>>>;
+use crate::watermark::{CellWatch, Watermark};
 
 /// How often `cells` is read while all is well; also how often the note is written.
 const CALM: Duration = Duration::from_secs(1);
@@ -21,26 +19,45 @@ const CALM: Duration = Duration::from_secs(1);
 /// How often while a cell does not sell: a recovery waits for this node's note.
 const ALERT: Duration = Duration::from_millis(50);
 
+/// How often while somebody waits for MySQL: as often as an idle worker looks for events.
+const WAITED_FOR: Duration = Duration::from_millis(5);
+
 /// One process that serves the API or works; its name in `nodes`.
 pub struct Node {
     name: String,
     mysql: MySqlPool,
     scripts: Scripts,
     views: watch::Sender<Option<Vec<CellView>>>,
+    watermark: Watermark,
 }
 
 impl Node {
     pub fn new(mysql: MySqlPool, scripts: Scripts) -> Self {
-        Self { name: uuid::Uuid::now_v7().to_string(), mysql, scripts, views: watch::Sender::new(None) }
+        let views = watch::Sender::new(None);
+        let watermark = Watermark::new(views.subscribe());
+        Self { name: uuid::Uuid::now_v7().to_string(), mysql, scripts, views, watermark }
     }
 
     pub fn watch(&self) -> CellWatch {
         self.views.subscribe()
     }
 
-    /// Reads `cells` and writes this node's note, until `stop`. While MySQL is away the node goes on with
-    /// what it knows; when MySQL is back, it first reports its highest, then learns the epoch.
+    /// What tells how far MySQL has got, while this node runs.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark.clone()
+    }
+
+    /// Reads `cells` and writes this node's note, until `stop`; faster while somebody waits for MySQL.
     pub async fn run(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.keep_up(&stop) => {}
+            () = self.serve_waiters() => {}
+        }
+    }
+
+    /// Refreshes until `stop`. While MySQL is away the node goes on with what it knows; when MySQL is back, it
+    /// first reports its highest, then learns the epoch.
+    async fn keep_up(&self, stop: &CancellationToken) {
         let mut alert;
         let mut reported_failure = false;
         while !stop.is_cancelled() {
@@ -64,6 +81,34 @@ impl Node {
         }
     }
 
+    /// Reads `cells` while somebody waits, once for all of them. Apart from [`Self::keep_up`], whose readings
+    /// also wait for Redis and for commits. It learns no epoch: a node reports before it does that.
+    async fn serve_waiters(&self) {
+        loop {
+            self.watermark.wanted().await;
+            // A connection that hangs must not leave those blind who come later.
+            let pause = match tokio::time::timeout(CALM, cells::read_all(&self.mysql)).await {
+                Ok(Ok(rows)) => {
+                    self.publish(rows.into_iter().map(|it| it.view).collect());
+                    WAITED_FOR
+                }
+                // `keep_up` meets the same failure, and logs it.
+                Ok(Err(_)) | Err(_) => ALERT,
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Tells what was read, where it is news: every waiter wakes for it. Of two readings at once the older may
+    /// be told last; it is true all the same, and the next one corrects it.
+    fn publish(&self, views: Vec<CellView>) {
+        self.views.send_if_modified(|known| {
+            let news = known.as_ref() != Some(&views);
+            *known = Some(views);
+            news
+        });
+    }
+
     /// One reading and one note per cell; true when all cells sell.
     pub async fn refresh(&self) -> Result<bool, sqlx::Error> {
         self.write_notes().await?;
@@ -79,6 +124,7 @@ impl Node {
             self.write_notes().await?;
         }
         let views: Vec<CellView> = rows.into_iter().map(|it| it.view).collect();
+        self.publish(views.clone());
         let mut all_open = true;
         for view in &views {
             let gate = self.gate(view).await;
@@ -89,7 +135,6 @@ impl Node {
             metrics::gauge!("firstcome_epoch", "cell" => label.clone()).set(view.epoch as f64);
             metrics::gauge!("firstcome_lost_events", "cell" => label).set(view.lost_events as f64);
         }
-        self.views.send_replace(Some(views));
         Ok(all_open)
     }
 

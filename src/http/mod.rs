@@ -29,8 +29,8 @@ use sqlx::MySqlPool;
 pub use serve::serve;
 
 use crate::config::Settings;
-use crate::node::CellWatch;
 use crate::scripts::Scripts;
+use crate::watermark::{CellWatch, Watermark};
 use edge::{Edge, every_request};
 use problem::{Problem, ProblemKind};
 
@@ -42,6 +42,7 @@ pub struct AppState {
     pub mysql: MySqlPool,
     pub settings: Arc<Settings>,
     pub cells: CellWatch,
+    pub watermark: Watermark,
     pub prometheus: PrometheusHandle,
 }
 
