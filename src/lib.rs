@@ -9,6 +9,7 @@ pub mod event;
 pub mod http;
 pub mod idempotency;
 pub mod ids;
+pub mod ledger;
 pub mod message;
 pub mod money;
 pub mod mysql;

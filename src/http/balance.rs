@@ -9,12 +9,16 @@ use super::caller::Caller;
 use super::fields::Integer;
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
+use super::page::{Page, cut, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
-use super::query::Query;
+use super::query::{List, Query};
+use super::reads::{in_time, list_of_user};
 use crate::idempotency::Idempotency;
 use crate::ids::UserId;
+use crate::ledger::LedgerEntry;
 use crate::money::Amount;
+use crate::mysql::history::ledger_of_user;
 use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
 use crate::scripts::balance_get::balance_get;
 use crate::scripts::user_create::{UserCreate, user_create};
@@ -78,6 +82,21 @@ pub async fn get_balance_by_query(
     let user_id = caller.acting_for(user_id)?;
     let balance = balance_get(&app.scripts, user_id).await?.unwrap_or_default();
     Ok(Json(Balance { user_id, balance }))
+}
+
+/// What happened to a user's wallet, newest first.
+pub async fn list_history(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user): Path<UserId>,
+    query: Query,
+) -> Result<Page<LedgerEntry>, Problem> {
+    let (list, query) = (List::History(user), query.only(&["limit", "cursor"])?);
+    let (limit, before) = (query.limit()?, query.before(list)?);
+    list_of_user(&app, caller, user).await?;
+    let mut entries = in_time(ledger_of_user(&app.mysql, user, before, limit + 1)).await?;
+    let behind = cut(&mut entries, limit, |it| it.seq);
+    Ok(page(&app, list, &query, entries, behind))
 }
 
 /// Puts money into the wallet of a user who exists.

@@ -16,6 +16,7 @@ mod path;
 pub mod problem;
 mod products;
 mod query;
+mod reads;
 mod serve;
 
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/users/{userId}",                  put(balance::create_user))
         .route("/users/{userId}/balance",          get(balance::get_balance).post(balance::charge))
+        .route("/users/{userId}/balance/history",  get(balance::list_history))
+        .route("/users/{userId}/orders",           get(orders::list_orders))
         .route("/balance",                         get(balance::get_balance_by_query))
         .route("/balance/charge",                  post(balance::charge_or_create))
         .route("/products",                        get(products::list_products))

@@ -1,7 +1,5 @@
 //! Orders: placed and paid in one step, and looked up.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -11,19 +9,19 @@ use super::caller::Caller;
 use super::fields::{Int, Object, Payment};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
+use super::page::{Page, cut, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
+use super::query::{List, Query};
+use super::reads::{in_time, list_of_user};
 use crate::cell::order_seq;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::{AMOUNT_MAX, Amount};
-use crate::mysql::orders::order_by_id;
-use crate::order::{ITEMS_MAX, Order, OrderItem, QUANTITY_MAX, merge_items};
+use crate::mysql::orders::{order_by_id, orders_of_user};
+use crate::order::{ITEMS_MAX, Order, OrderItem, OrderStatus, QUANTITY_MAX, merge_items};
 use crate::product::SkuId;
 use crate::scripts::order_get::order_get;
 use crate::scripts::order_place::{OrderPlace, order_place};
-
-/// How long MySQL may take to find one order: reads must not hold the places of purchases.
-const MYSQL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a buyer asks for. `null` for a coupon or option is the same as leaving it out, because many
 /// clients write what they do not have as `null`.
@@ -111,13 +109,35 @@ pub async fn get_order(
     // First the log, then the rows: an event is persisted before it is trimmed, so it is never in neither.
     let order = match order_get(&app.scripts, cell, order_seq(id)).await? {
         Some(order) => Some(order),
-        None => tokio::time::timeout(MYSQL_TIMEOUT, order_by_id(&app.mysql, id))
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?,
+        None => in_time(order_by_id(&app.mysql, id)).await?,
     };
     let order = order.ok_or(ProblemKind::OrderNotFound)?;
     caller.acting_for(order.user_id).map_err(|_| ProblemKind::OrderNotFound)?;
     Ok(Json(order))
+}
+
+/// A user's orders, newest first; of one status, or of any.
+pub async fn list_orders(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user): Path<UserId>,
+    query: Query,
+) -> Result<Page<Order>, Problem> {
+    let (list, query) = (List::Orders(user), query.only(&["status", "limit", "cursor"])?);
+    let (limit, before, status) = (query.limit()?, query.before(list)?, status_of(&query)?);
+    list_of_user(&app, caller, user).await?;
+    let mut orders = in_time(orders_of_user(&app.mysql, user, status, before, limit + 1)).await?;
+    let behind = cut(&mut orders, limit, |it| it.order_id.get());
+    Ok(page(&app, list, &query, orders, behind))
+}
+
+/// The status that a list is asked for; `None`: any.
+fn status_of(query: &Query) -> Result<Option<OrderStatus>, Problem> {
+    let Some(text) = query.get("status") else { return Ok(None) };
+    let status = OrderStatus::parse(text);
+    status
+        .map(Some)
+        .ok_or_else(|| Problem::parameter("status", "must be pending, paid, cancelled, expired or refunded"))
 }
 
 /// The items as asked for, and with equal SKUs added up.

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cells;
 mod fold;
+pub mod history;
 pub mod named_lock;
 pub mod orders;
 pub mod outbox;
@@ -76,6 +77,11 @@ pub async fn migrate(url: &Secret) -> Result<(), sqlx::Error> {
     MIGRATIONS.run(&pool).await?;
     pool.close().await;
     Ok(())
+}
+
+/// A row holds what this release cannot read.
+fn decode(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
 }
 
 /// Whether the error is about the data of one statement, so that trying again cannot help.

@@ -1,29 +1,73 @@
 //! Orders as read from MySQL.
 
-use chrono::{DateTime, Utc};
-use sqlx::mysql::MySqlPool;
-use sqlx::{FromRow, Row};
+use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
+use sqlx::mysql::{MySqlPool, MySqlRow};
+use sqlx::{FromRow, QueryBuilder, Row};
+
+use super::decode;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::order::{Order, OrderLine, OrderStatus};
 
 /// One order with its lines; `None`: MySQL does not have it.
 pub async fn order_by_id(pool: &MySqlPool, id: OrderId) -> Result<Option<Order>, sqlx::Error> {
-    let order: Option<OrderWithoutLines> =
+    let order =
         sqlx::query_as("SELECT * FROM orders WHERE id = ?").bind(id.get()).fetch_optional(pool).await?;
-    let Some(OrderWithoutLines(mut order)) = order else { return Ok(None) };
-    let lines: Vec<Line> = sqlx::query_as("SELECT * FROM order_lines WHERE order_id = ? ORDER BY line_no")
-        .bind(id.get())
-        .fetch_all(pool)
-        .await?;
-    order.items = lines.into_iter().map(|it| it.0).collect();
-    Ok(Some(order))
+    Ok(with_lines(pool, order.into_iter().collect()).await?.pop())
+}
+
+/// The newest `limit` orders of a user whose id is below `before`, newest first, each with its lines; of one
+/// status, or of any. A user's order ids are of one cell, so they tell the order.
+pub async fn orders_of_user(
+    pool: &MySqlPool,
+    user: UserId,
+    status: Option<OrderStatus>,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<Order>, sqlx::Error> {
+    let status = status.map(OrderStatus::as_str);
+    let orders = sqlx::query_as(
+        "SELECT * FROM orders WHERE user_id = ? AND id < ? AND (? IS NULL OR status = ?) ORDER BY id DESC LIMIT ?",
+    )
+    .bind(user.get())
+    .bind(before)
+    .bind(status)
+    .bind(status)
+    .bind(limit as u64)
+    .fetch_all(pool)
+    .await?;
+    with_lines(pool, orders).await
+}
+
+/// Reads the lines of all orders at once. They were written with their order, and never change.
+async fn with_lines(pool: &MySqlPool, orders: Vec<OrderWithoutLines>) -> Result<Vec<Order>, sqlx::Error> {
+    let mut orders: Vec<Order> = orders.into_iter().map(|it| it.0).collect();
+    if orders.is_empty() {
+        return Ok(orders);
+    }
+    let mut select = QueryBuilder::new("SELECT * FROM order_lines WHERE order_id IN (");
+    let mut ids = select.separated(", ");
+    for order in &orders {
+        ids.push_bind(order.order_id.get());
+    }
+    select.push(") ORDER BY order_id, line_no");
+    // Kept for one order only: each number of them is another text, and would push out those of hot paths.
+    let lines = select.build_query_as().persistent(orders.len() == 1).fetch_all(pool).await?;
+    let mut lines_of: HashMap<u64, Vec<OrderLine>> = HashMap::with_capacity(orders.len());
+    for Line { order, line } in lines {
+        lines_of.entry(order).or_default().push(line);
+    }
+    for order in &mut orders {
+        order.items = lines_of.remove(&order.order_id.get()).unwrap_or_default();
+    }
+    Ok(orders)
 }
 
 struct OrderWithoutLines(Order);
 
-impl FromRow<'_, sqlx::mysql::MySqlRow> for OrderWithoutLines {
-    fn from_row(row: &sqlx::mysql::MySqlRow) -> Result<Self, sqlx::Error> {
+impl FromRow<'_, MySqlRow> for OrderWithoutLines {
+    fn from_row(row: &MySqlRow) -> Result<Self, sqlx::Error> {
         let id = |name: &str| row.try_get::<u64, _>(name);
         let time = |name: &str| row.try_get::<Option<DateTime<Utc>>, _>(name);
         let status: String = row.try_get("status")?;
@@ -46,19 +90,19 @@ impl FromRow<'_, sqlx::mysql::MySqlRow> for OrderWithoutLines {
     }
 }
 
-struct Line(OrderLine);
+struct Line {
+    order: u64,
+    line: OrderLine,
+}
 
-impl FromRow<'_, sqlx::mysql::MySqlRow> for Line {
-    fn from_row(row: &sqlx::mysql::MySqlRow) -> Result<Self, sqlx::Error> {
-        Ok(Self(OrderLine {
+impl FromRow<'_, MySqlRow> for Line {
+    fn from_row(row: &MySqlRow) -> Result<Self, sqlx::Error> {
+        let line = OrderLine {
             product_id: ProductId::new(row.try_get("product_id")?).map_err(decode)?,
             option_id: OptionId::new(row.try_get("option_id")?).map_err(decode)?.shown(),
             quantity: row.try_get("quantity")?,
             unit_price: row.try_get("unit_price")?,
-        }))
+        };
+        Ok(Self { order: row.try_get("order_id")?, line })
     }
-}
-
-fn decode(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
-    sqlx::Error::Decode(error.into())
 }

@@ -495,9 +495,11 @@ fn chunked(call: &str, body: &[u8], chunk: usize) -> Vec<u8> {
 /// Goal: an id in a path is held to the same rules, whatever a path can carry.
 #[tokio::test]
 async fn an_id_in_a_path_is_plain_digits_within_bounds() {
-    const CALLS: [(&str, &str, &str); 8] = [
+    const CALLS: [(&str, &str, &str); 10] = [
         ("PUT /users/$", "", "userId"),
         ("GET /users/$/balance", "", "userId"),
+        ("GET /users/$/balance/history", "", "userId"),
+        ("GET /users/$/orders", "", "userId"),
         ("POST /users/$/balance", r#"{"amount":5}"#, "userId"),
         ("GET /products/$", "", "productId"),
         ("GET /orders/$", "", "orderId"),
@@ -556,6 +558,8 @@ async fn an_id_in_a_path_is_plain_digits_within_bounds() {
     }
     for (call, parameter) in [
         ("GET /users//balance", "userId"),
+        ("GET /users//balance/history", "userId"),
+        ("GET /users//orders", "userId"),
         ("POST /users//balance", "userId"),
         ("POST /admin/products//stock", "productId"),
     ] {
@@ -572,21 +576,33 @@ async fn every_query_parameter_is_known_given_once_and_within_bounds() {
         let call = format!("GET {target}");
         rows.push(Row::new(&call, request(&call, &[], b""), 400, "invalid_request", parameter));
     };
-    for limit in ["", "0", "201", "-1", "%2B5", "+5", "1e2", "1.0", "05", "0x10", "NaN", "%205%20", "5%00"] {
-        add(&format!("/products?limit={limit}"), "limit");
+    for (list, letter) in [("/products", 'p'), ("/users/1/balance/history", 'h'), ("/users/1/orders", 'o')] {
+        for limit in
+            ["", "0", "201", "-1", "%2B5", "+5", "1e2", "1.0", "05", "0x10", "NaN", "%205%20", "5%00"]
+        {
+            add(&format!("{list}?limit={limit}"), "limit");
+        }
+        add(&format!("{list}?limit=18446744073709551617"), "limit");
+        add(&format!("{list}?limit"), "limit");
+        for cursor in
+            ["", "1", "$", "%00", "$0000000000000g", "P00000000000001", "$20000000000000", "%FF", "*"]
+        {
+            let cursor = cursor.replace('$', &letter.to_string());
+            add(&format!("{list}?cursor={cursor}"), "cursor");
+        }
+        add(&format!("{list}?colour=red"), "colour");
+        add(&format!("{list}?Limit=5"), "Limit");
+        add(&format!("{list}?limit=5&limit=5"), "limit");
+        add(&format!("{list}?limit=5&%6Cimit=6"), "limit");
     }
-    add("/products?limit=18446744073709551617", "limit");
-    add("/products?limit", "limit");
-    for cursor in ["", "1", "p", "%00", "p0000000000000g", "P00000000000001", "p20000000000000", "%FF", "*"] {
-        add(&format!("/products?cursor={cursor}"), "cursor");
+    for status in ["", "Paid", "paid%20", "done", "1", "paid,pending", "%FF"] {
+        add(&format!("/users/1/orders?status={status}"), "status");
     }
+    add("/users/1/orders?status=paid&status=paid", "status");
+    add("/users/1/balance/history?status=paid", "status");
     for flag in ["", "1", "yes", "TRUE", "maybe", "%20true"] {
         add(&format!("/products?available={flag}"), "available");
     }
-    add("/products?colour=red", "colour");
-    add("/products?Limit=5", "Limit");
-    add("/products?limit=5&limit=5", "limit");
-    add("/products?limit=5&%6Cimit=6", "limit");
     add("/products?%7Bc0%7D=1", "{c0}");
     add(&format!("/products?{}=1", "x".repeat(5_000)), &"x".repeat(64));
     add("/balance", "userId");
@@ -639,6 +655,8 @@ async fn an_unknown_path_is_not_found() {
         "/users/",
         "/users/1/",
         "/users/1/balance/",
+        "/users/1/balance/histories",
+        "/users/1/orders/1024",
         "/users/1/2/balance",
         "/users/1/../2/balance",
         "/Products",
@@ -670,9 +688,11 @@ async fn an_unknown_path_is_not_found() {
 /// Goal: a method that a path does not have is 405, and `Allow` names those that it has.
 #[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones() {
-    const ROUTES: [(&str, &[&str]); 12] = [
+    const ROUTES: [(&str, &[&str]); 14] = [
         ("/users/1", &["PUT"]),
         ("/users/1/balance", &["GET", "HEAD", "POST"]),
+        ("/users/1/balance/history", &["GET", "HEAD"]),
+        ("/users/1/orders", &["GET", "HEAD"]),
         ("/balance", &["GET", "HEAD"]),
         ("/balance/charge", &["POST"]),
         ("/products", &["GET", "HEAD"]),

@@ -11,6 +11,7 @@ mod balance_charge;
 mod commands;
 mod connections;
 mod engine_kill;
+mod history;
 mod order_place;
 mod problems;
 mod product_set;

@@ -130,6 +130,8 @@ async fn refusals_are_told_in_the_contracts_words() {
     let charge = |amount: i64| Request::post("/users/1/balance", json!({"amount": amount}));
     let invalid = Request::get("/products?limit=0").is_told(&app, "invalid_request").await;
     assert_eq!(invalid.body["errors"][0]["parameter"], "limit");
+    let invalid = Request::get("/users/1/orders?status=done").is_told(&app, "invalid_request").await;
+    assert_eq!(invalid.body["errors"][0]["parameter"], "status");
     let invalid = Request::post("/orders", order(1, 1, 0)).is_told(&app, "invalid_request").await;
     assert_eq!(invalid.body["errors"][0]["pointer"], "#/items/0/quantity");
     charge(0).is_told(&app, "invalid_amount").await;
@@ -153,6 +155,8 @@ async fn refusals_are_told_in_the_contracts_words() {
     Request::post("/orders", order(1, 4, 1)).is_told(&app, "sale_not_open").await;
 
     Request::get("/users/99/balance").is_told(&app, "user_not_found").await;
+    Request::get("/users/99/balance/history").is_told(&app, "user_not_found").await;
+    Request::get("/users/99/orders").is_told(&app, "user_not_found").await;
     Request::post("/users/99/balance", json!({"amount": 1})).is_told(&app, "user_not_found").await;
     Request::post("/orders", order(99, 1, 1)).is_told(&app, "user_not_found").await;
     Request::get("/products/99").is_told(&app, "product_not_found").await;

@@ -52,6 +52,18 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|it| it.to_str().unwrap())
     }
+
+    /// The entries of a list.
+    pub fn entries(&self) -> &[Value] {
+        self.body.as_array().unwrap_or_else(|| panic!("no list: {self:?}"))
+    }
+
+    /// Where the next page of a list is.
+    pub fn next(&self) -> Option<String> {
+        let link = self.header("link")?;
+        let path = link.strip_prefix('<').and_then(|it| it.strip_suffix(">; rel=\"next\""));
+        Some(path.unwrap_or_else(|| panic!("no link to a next page: {link}")).to_owned())
+    }
 }
 
 /// Settings of a fresh engine on the shared servers: its own database and exchange.
