@@ -12,7 +12,8 @@ pub type CellWatch = watch::Receiver<Option<Vec<CellView>>>;
 /// What became of an event that somebody waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// MySQL's position is at the event or behind it. A dead event counts too: its rows are in `dead_events`.
+    /// MySQL's position is at the event or behind it. Of a dead event this does not mean that it was recorded:
+    /// whoever promises that looks into `dead_events` too.
     Persisted,
     /// The cell is in a newer epoch, and its position does not tell whether the event was kept.
     Unknown,

@@ -18,5 +18,6 @@ mod product_set;
 mod purchase;
 mod recovery;
 mod script_headers;
+mod watermark;
 mod workers;
 mod write_behind;
