@@ -8,9 +8,9 @@
 -- ARGV
 --   1  after     only ids above this one; 0 for the first page
 --   2  limit     most products, 1 to 201
--- RETURNS  {outcome, products}
+-- RETURNS  {outcome, products, now_ms}
 --   FOUND  products = {{id, name, starts_at_ms, ends_at_ms, limit, {option_id, name, price, remaining, …}}, …},
---          an absent value is an empty text
+--          an absent value is an empty text; now_ms = the cell's clock, which sale windows go by
 -- EFFECTS  none
 -- COST     O(limit * options of a product)
 -- RETRY    safe
@@ -27,4 +27,5 @@ for i, id in ipairs(ids) do
   end
   products[i] = {id, product[1] or '', product[3] or '', product[4] or '', product[5] or '', skus}
 end
-return {'FOUND', products}
+local time = redis.call('TIME')
+return {'FOUND', products, time[1] * 1000 + math.floor(time[2] / 1000)}

@@ -4,7 +4,8 @@
 -- KEYS
 --   1  gate       string  the epoch in which this cell is open
 --   2  events     stream  one entry per change
---   3  product    hash    name, options (ids in the order shown, "0" for none), starts_at_ms, ends_at_ms, limit
+--   3  product    hash    name, options (ids in the order shown, "0" for none), unlisted (ids left out since,
+--                         ascending), starts_at_ms, ends_at_ms, limit
 --   4  products   zset    product ids, scored by themselves
 --   5… skus       hash    one for each option given: name, price, remaining, initial, starts_at_ms, ends_at_ms, limit
 -- ARGV
@@ -20,12 +21,13 @@
 --   +3 price         decimal text
 --   +4 stock         units of a new SKU, or empty (0)
 -- RETURNS  {outcome, item, seq}
---   STOCK_DIFFERS  item = index (from 1) of the SKU that exists with another initial stock
---   CREATED        seq = the event's number
---   UPDATED        seq = the event's number
+--   STOCK_DIFFERS     item = index (from 1) of the SKU that exists with another initial stock
+--   TOO_MANY_OPTIONS  more than 1,000 would have been left out in the product's life
+--   CREATED           seq = the event's number
+--   UPDATED           seq = the event's number
 -- EFFECTS  on CREATED and UPDATED: one product_set event; product, products and the SKUs are written;
 --          SKUs of options left out lose their price, window and limit, which ends their sale; their units stay
--- COST     O(SKUs given + SKUs listed before), at most 50 each
+-- COST     O(SKUs given + SKUs listed or left out before), at most 50 and 1,050
 -- RETRY    safe: the same product again changes nothing but the event log
 
 local count = tonumber(ARGV[7])
@@ -42,7 +44,16 @@ for i = 1, count do
   listed[option] = true
   skus[i] = {option, ARGV[base + 2], ARGV[base + 3], initial, known[2] or initial}
 end
-local before = redis.call('HGET', KEYS[3], 'options')
+local before = redis.call('HMGET', KEYS[3], 'options', 'unlisted')
+local left_out, unlisted = {}, {}
+for option in string.gmatch((before[1] or '') .. ',' .. (before[2] or ''), '%d+') do
+  if not listed[option] then unlisted[#unlisted + 1] = option end
+end
+if #unlisted > 1000 then return {'TOO_MANY_OPTIONS', 0, 0} end
+table.sort(unlisted, function(a, b) return tonumber(a) < tonumber(b) end)
+for option in string.gmatch(before[1] or '', '%d+') do
+  if not listed[option] then left_out[#left_out + 1] = option end
+end
 local time = redis.call('TIME')
 local now_ms = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 
@@ -63,6 +74,11 @@ local function window_and_limit(key)
   end
 end
 redis.call('HSET', KEYS[3], 'name', ARGV[2], 'options', options)
+if #unlisted > 0 then
+  redis.call('HSET', KEYS[3], 'unlisted', table.concat(unlisted, ','))
+else
+  redis.call('HDEL', KEYS[3], 'unlisted')
+end
 window_and_limit(KEYS[3])
 redis.call('ZADD', KEYS[4], ARGV[1], ARGV[1])
 for i = 1, count do
@@ -71,10 +87,8 @@ for i = 1, count do
   window_and_limit(KEYS[4 + i])
 end
 local sku_key = '{c' .. CELL .. '}:sku:' .. ARGV[1] .. ':'
-for option in string.gmatch(before or '', '%d+') do
-  if not listed[option] then
-    redis.call('HDEL', sku_key .. option, 'price', 'starts_at_ms', 'ends_at_ms', 'limit')
-  end
+for _, option in ipairs(left_out) do
+  redis.call('HDEL', sku_key .. option, 'price', 'starts_at_ms', 'ends_at_ms', 'limit')
 end
 -- A product with options has no SKU 0 to sell; the mark tells "which option?" from "no such product".
 if listed['0'] then
@@ -82,4 +96,4 @@ if listed['0'] then
 else
   redis.call('HSET', sku_key .. '0', 'has_options', '1')
 end
-return {before and 'UPDATED' or 'CREATED', 0, tonumber(string.sub(id, #EPOCH + 2))}
+return {before[1] and 'UPDATED' or 'CREATED', 0, tonumber(string.sub(id, #EPOCH + 2))}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ids::{OrderId, ProductId, UserId};
+use crate::ids::{CouponId, OrderId, ProductId, UserId};
 
 /// A partition of everything. All Redis keys of cell 3 carry the hash tag `{c3}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +104,11 @@ impl Cells {
     /// The cell that owns a product's unallocated stock.
     pub fn home(self, product: ProductId) -> CellId {
         CellId((splitmix64(product.get()) % u64::from(self.0)) as u16)
+    }
+
+    /// The cell that owns the rest of a campaign's pool.
+    pub fn coupon_home(self, coupon: CouponId) -> CellId {
+        CellId((splitmix64(coupon.get()) % u64::from(self.0)) as u16)
     }
 
     /// The cell that an order id names, if this engine has it.

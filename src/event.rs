@@ -4,9 +4,12 @@
 //! value the body: words separated by spaces, the only free text last. A worker reads this release's
 //! versions and the previous release's. `docs/events.md` lists the bodies.
 
+mod body;
+
 use std::fmt;
 
 use crate::cell::{CellId, NotAPosition, Position, order_id};
+use crate::coupon::{CouponDescription, Discount, IssueId, IssueState};
 use crate::idempotency::Fingerprint;
 use crate::ids::{CouponId, OptionId, ProductId, UserId};
 use crate::money::Amount;
@@ -42,14 +45,33 @@ pub enum Event {
         caller: u64,
         key: Option<StoredKey>,
     },
+    /// With what remained of each of its SKUs.
+    ProductDeleted {
+        at_ms: Millis,
+        product: ProductId,
+        remaining: Vec<(SkuId, i64)>,
+    },
+    CouponSet {
+        at_ms: Millis,
+        coupon: CouponDescription,
+        remaining: i64,
+    },
+    CouponIssued(CouponIssuedEvent),
+    CouponForgotten {
+        at_ms: Millis,
+        coupon: CouponId,
+    },
     OrderPaid(OrderPaidEvent),
 }
 
-/// What holds an amount that events change: a wallet its balance, a SKU the units left.
+/// What holds a number that events change: a wallet its balance, a SKU and a coupon the units left, and one
+/// user's unit of a coupon its state (see [`IssueState::number`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holding {
     Wallet(UserId),
     Sku(SkuId),
+    Coupon(CouponId),
+    Issue(IssueId),
 }
 
 impl fmt::Display for Holding {
@@ -57,6 +79,8 @@ impl fmt::Display for Holding {
         match self {
             Self::Wallet(user) => user.fmt(f),
             Self::Sku(SkuId { product, option }) => write!(f, "{product}:{option}"),
+            Self::Coupon(coupon) => coupon.fmt(f),
+            Self::Issue(IssueId { coupon, user }) => write!(f, "{coupon}:{user}"),
         }
     }
 }
@@ -87,6 +111,19 @@ pub struct SkuSet {
     pub price: Amount,
     pub initial: i64,
     pub remaining: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CouponIssuedEvent {
+    pub at_ms: Millis,
+    pub issue: IssueId,
+    /// Units left afterwards.
+    pub remaining: i64,
+    /// Whether the user was missing, and was made with it.
+    pub created_user: bool,
+    pub discount: Discount,
+    pub expires_at_ms: Millis,
+    pub key: Option<StoredKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,35 +203,64 @@ impl Entry {
 impl Event {
     /// Reads an entry of the log.
     pub fn parse(kind: &str, body: &str) -> Result<Self, EventError> {
-        let mut words = Words(body);
-        let event = match kind {
-            "opener:1" => opener(&mut words),
-            "user_created:1" => user_created(&mut words),
-            "charged:1" => charged(&mut words),
-            "product_set:1" => product_set(&mut words),
-            "restocked:1" => restocked(&mut words),
-            "order_paid:1" => order_paid(&mut words),
-            _ => return Err(EventError::UnknownKind(kind.to_owned())),
-        };
+        let event = body::parse(kind, body).ok_or_else(|| EventError::UnknownKind(kind.to_owned()))?;
         event.ok_or_else(|| EventError::Malformed { kind: kind.to_owned(), body: body.to_owned() })
     }
 
-    /// Hands over each absolute value that the event carries: what a wallet or a SKU holds after it.
-    pub fn absolute_values(&self, mut each: impl FnMut(Holding, i64)) {
+    /// When it happened, by the cell's clock.
+    pub fn at_ms(&self) -> Millis {
+        match self {
+            Self::Opener { at_ms, .. }
+            | Self::UserCreated { at_ms, .. }
+            | Self::Charged { at_ms, .. }
+            | Self::Restocked { at_ms, .. }
+            | Self::ProductDeleted { at_ms, .. }
+            | Self::CouponSet { at_ms, .. }
+            | Self::CouponForgotten { at_ms, .. } => *at_ms,
+            Self::ProductSet(set) => set.at_ms,
+            Self::CouponIssued(issued) => issued.at_ms,
+            Self::OrderPaid(paid) => paid.at_ms,
+        }
+    }
+
+    /// Hands over each absolute value that the event at `position` carries: what something holds after it;
+    /// `None`: it is gone. The issues of a forgotten coupon are gone with it, unnamed.
+    pub fn absolute_values(
+        &self,
+        cell: CellId,
+        position: Position,
+        mut each: impl FnMut(Holding, Option<i64>),
+    ) {
         match self {
             Self::Opener { .. } => {}
-            Self::UserCreated { user, .. } => each(Holding::Wallet(*user), 0),
-            Self::Charged { user, balance, .. } => each(Holding::Wallet(*user), *balance),
+            Self::UserCreated { user, .. } => each(Holding::Wallet(*user), Some(0)),
+            Self::Charged { user, balance, .. } => each(Holding::Wallet(*user), Some(*balance)),
             Self::ProductSet(set) => {
                 for sku in &set.skus {
                     let id = SkuId { product: set.product, option: sku.option };
-                    each(Holding::Sku(id), sku.remaining);
+                    each(Holding::Sku(id), Some(sku.remaining));
                 }
             }
-            Self::Restocked { sku, remaining, .. } => each(Holding::Sku(*sku), *remaining),
+            Self::Restocked { sku, remaining, .. } => each(Holding::Sku(*sku), Some(*remaining)),
+            Self::ProductDeleted { remaining, .. } => {
+                remaining.iter().for_each(|(sku, _)| each(Holding::Sku(*sku), None));
+            }
+            Self::CouponSet { coupon, remaining, .. } => each(Holding::Coupon(coupon.id), Some(*remaining)),
+            Self::CouponIssued(issued) => {
+                if issued.created_user {
+                    each(Holding::Wallet(issued.issue.user), Some(0));
+                }
+                each(Holding::Coupon(issued.issue.coupon), Some(issued.remaining));
+                each(Holding::Issue(issued.issue), Some(IssueState::Issued.number()));
+            }
+            Self::CouponForgotten { coupon, .. } => each(Holding::Coupon(*coupon), None),
             Self::OrderPaid(paid) => {
-                each(Holding::Wallet(paid.user), paid.balance);
-                paid.lines.iter().for_each(|it| each(Holding::Sku(it.sku), it.remaining));
+                each(Holding::Wallet(paid.user), Some(paid.balance));
+                paid.lines.iter().for_each(|it| each(Holding::Sku(it.sku), Some(it.remaining)));
+                if let (Some(coupon), Some(order)) = (paid.coupon, order_id(cell, position.seq)) {
+                    let issue = IssueId { coupon, user: paid.user };
+                    each(Holding::Issue(issue), Some(IssueState::Used(order).number()));
+                }
             }
         }
     }
@@ -207,7 +273,11 @@ impl Event {
             | Self::UserCreated { .. }
             | Self::Charged { .. }
             | Self::ProductSet(_)
-            | Self::Restocked { .. } => None,
+            | Self::Restocked { .. }
+            | Self::ProductDeleted { .. }
+            | Self::CouponSet { .. }
+            | Self::CouponIssued(_)
+            | Self::CouponForgotten { .. } => None,
         }
     }
 }
@@ -237,125 +307,6 @@ impl OrderPaidEvent {
             refunded_at: None,
         })
     }
-}
-
-/// Takes a body apart, word by word.
-struct Words<'a>(&'a str);
-
-impl<'a> Words<'a> {
-    fn word(&mut self) -> Option<&'a str> {
-        let (word, rest) = self.0.split_once(' ').unwrap_or((self.0, ""));
-        self.0 = rest;
-        (!word.is_empty()).then_some(word)
-    }
-
-    fn next<T: std::str::FromStr>(&mut self) -> Option<T> {
-        self.word()?.parse().ok()
-    }
-
-    /// `-` is an absent value.
-    fn next_or_dash<T: std::str::FromStr>(&mut self) -> Option<Option<T>> {
-        match self.word()? {
-            "-" => Some(None),
-            word => word.parse().ok().map(Some),
-        }
-    }
-
-    fn option(&mut self) -> Option<OptionId> {
-        OptionId::new(self.next()?).ok()
-    }
-
-    /// Fingerprint or `-`, then the key: all that is left.
-    fn key(&mut self) -> Option<Option<StoredKey>> {
-        match self.word()? {
-            "-" => Some(None),
-            word => {
-                Some(Some(StoredKey { fingerprint: Fingerprint::from_stored(word)?, key: self.0.to_owned() }))
-            }
-        }
-    }
-}
-
-fn opener(words: &mut Words) -> Option<Event> {
-    Some(Event::Opener { at_ms: words.next()?, kept: words.next()? })
-}
-
-fn user_created(words: &mut Words) -> Option<Event> {
-    Some(Event::UserCreated { at_ms: words.next()?, user: words.next()? })
-}
-
-fn charged(words: &mut Words) -> Option<Event> {
-    Some(Event::Charged {
-        at_ms: words.next()?,
-        user: words.next()?,
-        amount: words.next()?,
-        balance: words.next()?,
-        key: words.key()?,
-    })
-}
-
-fn product_set(words: &mut Words) -> Option<Event> {
-    let (at_ms, product) = (words.next()?, words.next()?);
-    let (starts_at_ms, ends_at_ms) = (words.next_or_dash()?, words.next_or_dash()?);
-    let limit_per_user = words.next_or_dash()?;
-    let skus = words.word()?;
-    let mut names: std::vec::IntoIter<String> =
-        serde_json::from_str::<Vec<String>>(words.0).ok()?.into_iter();
-    let name = names.next()?;
-    let sku = |text: &str| {
-        let mut parts = text.split(':');
-        Some(SkuSet {
-            option: OptionId::new(parts.next()?.parse().ok()?).ok()?,
-            price: parts.next()?.parse().ok()?,
-            initial: parts.next()?.parse().ok()?,
-            remaining: parts.next()?.parse().ok()?,
-            name: names.next()?,
-        })
-    };
-    let skus = skus.split(',').map(sku).collect::<Option<_>>()?;
-    Some(Event::ProductSet(ProductSetEvent {
-        at_ms,
-        product,
-        name,
-        starts_at_ms,
-        ends_at_ms,
-        limit_per_user,
-        skus,
-    }))
-}
-
-fn restocked(words: &mut Words) -> Option<Event> {
-    Some(Event::Restocked {
-        at_ms: words.next()?,
-        sku: SkuId { product: words.next()?, option: words.option()? },
-        delta: words.next()?,
-        remaining: words.next()?,
-        caller: words.next()?,
-        key: words.key()?,
-    })
-}
-
-fn order_paid(words: &mut Words) -> Option<Event> {
-    let (at_ms, user) = (words.next()?, words.next()?);
-    let (total, discount, balance) = (words.next()?, words.next()?, words.next()?);
-    let coupon = match words.next::<u64>()? {
-        0 => None,
-        id => Some(CouponId::new(id).ok()?),
-    };
-    let line = |text: &str| {
-        let mut parts = text.split(':');
-        let mut next = || parts.next();
-        Some(PaidLine {
-            sku: SkuId { product: next()?.parse().ok()?, option: OptionId::new(next()?.parse().ok()?).ok()? },
-            quantity: next()?.parse().ok()?,
-            unit_price: next()?.parse().ok()?,
-            remaining: next()?.parse().ok()?,
-            limited: next()? == "1",
-        })
-    };
-    let lines = words.word()?.split(',').map(line).collect::<Option<_>>()?;
-    let key = words.key()?;
-    Some(Event::OrderPaid(OrderPaidEvent { at_ms, user, total, discount, balance, coupon, lines, key }))
 }
 
 #[cfg(test)]
@@ -388,6 +339,28 @@ mod tests {
             (set.name.as_str(), set.skus[0].name.as_str(), set.skus[1].price),
             ("two words", "S \"x\"", 600)
         );
+    }
+
+    #[test]
+    fn a_campaign_and_its_issues_are_read() {
+        let body = "5 7 percent 10 500 - 100 99 1 2 3 two words";
+        let Event::CouponSet { coupon, remaining: 99, .. } = Event::parse("coupon_set:1", body).unwrap()
+        else {
+            panic!("another kind")
+        };
+        assert_eq!(coupon.discount, Discount::Percent { value: 10, max_amount: Some(500) });
+        assert_eq!((coupon.min_order_amount, coupon.quantity), (None, 100));
+        assert_eq!((coupon.name.as_str(), coupon.expires_at_ms), ("two words", 3));
+        let body = "5 7 9 98 1 fixed 1000 - 3 -";
+        let Event::CouponIssued(issued) = Event::parse("coupon_issued:1", body).unwrap() else {
+            panic!("another kind")
+        };
+        assert_eq!((issued.created_user, issued.discount, issued.key), (true, Discount::Fixed(1000), None));
+        let deleted = Event::parse("product_deleted:1", "5 7 0:3,2:0").unwrap();
+        let mut gone = Vec::new();
+        deleted
+            .absolute_values(CellId(0), Position::default(), |it, value| gone.push((it.to_string(), value)));
+        assert_eq!(gone, [("7:0".to_owned(), None), ("7:2".to_owned(), None)]);
     }
 
     #[test]

@@ -83,6 +83,11 @@ impl OptionId {
         self.0
     }
 
+    /// Reads 1 to [`ID_MAX`] in plain digits.
+    pub fn from_text(text: &str) -> Result<Self, NotAnId> {
+        text.parse().map(|it: ProductId| Self(it.get()))
+    }
+
     /// As the contract shows it: absent where the product has no options.
     pub fn shown(self) -> Option<Self> {
         (self != Self::NONE).then_some(self)

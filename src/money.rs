@@ -9,3 +9,6 @@ pub const AMOUNT_MAX: Amount = 9_999_999_999_999;
 /// Largest price of one unit, and largest stock of one SKU.
 pub const PRICE_MAX: Amount = 1_000_000_000;
 pub const STOCK_MAX: i64 = 1_000_000_000;
+
+/// Most units of one campaign.
+pub const COUPONS_MAX: i64 = 1_000_000_000;

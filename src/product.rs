@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::ids::{OptionId, ProductId};
 use crate::money::Amount;
+use crate::time::{self, Millis};
 
 /// Most options of one product: bounds what one script reads and writes.
 pub const OPTIONS_MAX: usize = 50;
@@ -33,6 +34,14 @@ pub struct Product {
     pub sale_ends_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_per_user: Option<u32>,
+}
+
+impl Product {
+    /// Whether a time is inside the sale window.
+    pub fn is_on_sale(&self, at_ms: Millis) -> bool {
+        let at = time::from_millis(at_ms);
+        self.sale_starts_at.is_none_or(|it| it <= at) && self.sale_ends_at.is_none_or(|it| at < it)
+    }
 }
 
 /// A variant of a product, with its own price and stock.

@@ -16,7 +16,7 @@ use crate::mysql::audit::{self as rows, IDS_MAX, Snapshot};
 use crate::mysql::cells;
 use crate::product::SkuId;
 use crate::scripts::Scripts;
-use crate::scripts::audit_read::{audit_skus, audit_wallets};
+use crate::scripts::audit_read::audit_read;
 use crate::scripts::audit_scan::audit_scan;
 use crate::scripts::events_read::events_read;
 
@@ -165,7 +165,7 @@ impl CellAudit<'_> {
     /// a page, it leaves little to read behind it: a trimmer that keeps next to nothing is not so fast.
     async fn read_ahead(&mut self) -> Result<(), AuditError> {
         let persisted = cells::read(self.mysql, self.cell).await?.view.persisted;
-        self.log = Log::default();
+        self.log = Log::of(self.cell);
         // There is no such event: it ends where the log does.
         match self.follow(persisted, Position { epoch: Epoch::MAX, seq: Seq::MAX }).await {
             Err(error) if !error.may_pass() => Err(error),
@@ -190,19 +190,9 @@ impl CellAudit<'_> {
         if page.items.is_empty() && matches!(of, PageOf::Users(_) | PageOf::Skus(_)) {
             return Ok((page, Vec::new()));
         }
-        let (mut users, mut skus) = (Vec::new(), Vec::new());
-        for (item, _) in &page.items {
-            match item {
-                Holding::Wallet(user) => users.push(*user),
-                Holding::Sku(sku) => skus.push(*sku),
-            }
-        }
-        // A page holds one kind; an empty one still compares the positions.
-        let read = if skus.is_empty() {
-            audit_wallets(self.scripts, self.cell, &users).await?
-        } else {
-            audit_skus(self.scripts, self.cell, &skus).await?
-        };
+        // An empty page still compares the positions.
+        let items: Vec<Holding> = page.items.iter().map(|(item, _)| *item).collect();
+        let read = audit_read(self.scripts, self.cell, &items).await?;
         self.follow(view.persisted, read.newest).await?;
         let differences = differences(&page.items, &read.values, &self.log, read.newest);
         Ok((page, differences))
@@ -311,6 +301,8 @@ fn kind_of(item: Holding) -> &'static str {
     match item {
         Holding::Wallet(_) => kind::WALLET,
         Holding::Sku(_) => kind::SKU,
+        Holding::Coupon(_) => kind::COUPON,
+        Holding::Issue(_) => kind::COUPON_ISSUE,
     }
 }
 
@@ -323,7 +315,7 @@ pub(super) fn differences(
 ) -> Vec<Difference> {
     let text = |it: Option<i64>| it.map_or("missing".to_owned(), |it| it.to_string());
     let compare = |((item, mysql), redis): (&(Holding, Option<i64>), &Option<i64>)| {
-        let expected = log.last(*item, to).or(*mysql);
+        let expected = log.last(*item, to).unwrap_or(*mysql);
         (*redis != expected).then(|| Difference {
             kind: kind_of(*item),
             id: item.to_string(),

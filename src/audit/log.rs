@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::cell::Position;
+use crate::cell::{CellId, Position};
 use crate::event::{Entry, Holding};
 
 /// The absolute values that the events of a stretch of the log carry: all in `(from, to]`.
-#[derive(Default)]
 pub(super) struct Log {
+    cell: CellId,
     pub(super) from: Position,
     pub(super) to: Position,
     pub(super) changes: VecDeque<Change>,
@@ -20,16 +20,23 @@ pub(super) struct Log {
 pub(super) struct Change {
     at: Position,
     item: Holding,
-    value: i64,
+    /// `None`: it is gone.
+    value: Option<i64>,
     /// The number of this item's change before, kept or forgotten.
     before: Option<u64>,
 }
 
 impl Log {
+    /// Of no entries yet.
+    pub(super) fn of(cell: CellId) -> Self {
+        let (from, to) = (Position::default(), Position::default());
+        Self { cell, from, to, changes: VecDeque::new(), forgotten: 0, newest: HashMap::new() }
+    }
+
     /// Forgets what is not behind `from`; begins anew where the log does not reach.
     pub(super) fn begin_behind(&mut self, from: Position) {
         if from < self.from || from > self.to {
-            *self = Self { from, to: from, ..Self::default() };
+            *self = Self { from, to: from, ..Self::of(self.cell) };
             return;
         }
         self.from = from;
@@ -50,19 +57,19 @@ impl Log {
         self.to = entry.position;
         // An entry that nobody can read ends up in the dead events, and shows there.
         if let Some(event) = event {
-            event.absolute_values(|item, value| self.change(item, value));
+            event.absolute_values(self.cell, entry.position, |item, value| self.change(item, value));
         }
         true
     }
 
-    fn change(&mut self, item: Holding, value: i64) {
+    fn change(&mut self, item: Holding, value: Option<i64>) {
         let number = self.forgotten + self.changes.len() as u64;
         let before = self.newest.insert(item, number);
         self.changes.push_back(Change { at: self.to, item, value, before });
     }
 
-    /// The item's value after its last event in `(from, to]`; `None`: no such event.
-    pub(super) fn last(&self, item: Holding, to: Position) -> Option<i64> {
+    /// The item's value after its last event in `(from, to]`, itself `None` where it is gone; `None`: no such event.
+    pub(super) fn last(&self, item: Holding, to: Position) -> Option<Option<i64>> {
         let mut number = self.newest.get(&item).copied();
         loop {
             let index = number?.checked_sub(self.forgotten)?;

@@ -49,7 +49,7 @@ pub async fn audit(
             mysql,
             cell,
             progress,
-            log: Log::default(),
+            log: Log::of(cell),
             findings: &mut findings,
         };
         auditor.compare_all(Kind::Wallets).await?;
@@ -158,7 +158,7 @@ mod tests {
     use super::compare::{differences, ledger_differences};
     use super::log::Log;
     use super::report::*;
-    use crate::cell::Position;
+    use crate::cell::{CellId, Position};
     use crate::event::{Entry, Holding};
     use crate::ids::{OptionId, ProductId, UserId};
     use crate::product::SkuId;
@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn log_behind(from: &str, entries: &[Entry]) -> Log {
-        let mut log = Log::default();
+        let mut log = Log::of(CellId(0));
         log.begin_behind(at(from));
         assert!(entries.iter().all(|it| log.append(it)));
         log
@@ -213,7 +213,10 @@ mod tests {
             })
         };
         let of = |item| log.last(item, at("1-2"));
-        assert_eq!((of(wallet(7)), of(sku(1, 0)), of(sku(2, 5))), (Some(70), Some(8), Some(0)));
+        assert_eq!(
+            (of(wallet(7)), of(sku(1, 0)), of(sku(2, 5))),
+            (Some(Some(70)), Some(Some(8)), Some(Some(0)))
+        );
         assert_eq!((of(sku(2, 0)), sku(2, 5).to_string().as_str()), (None, "2:5"));
     }
 
@@ -233,11 +236,11 @@ mod tests {
             log_behind("7-10", &[charged("7-11", 1, 5), charged("7-12", 2, 6), charged("7-13", 1, 7)]);
         log.begin_behind(at("7-12"));
         assert_eq!((log.changes.len(), log.newest.len()), (1, 1));
-        assert_eq!((log.last(wallet(1), at("7-13")), log.last(wallet(2), at("7-13"))), (Some(7), None));
+        assert_eq!((log.last(wallet(1), at("7-13")), log.last(wallet(2), at("7-13"))), (Some(Some(7)), None));
         // The change before was forgotten: MySQL's value counts.
         assert_eq!(log.last(wallet(1), at("7-12")), None);
         assert!(log.append(&charged("7-14", 2, 8)));
-        assert_eq!(log.last(wallet(2), at("7-14")), Some(8));
+        assert_eq!(log.last(wallet(2), at("7-14")), Some(Some(8)));
         log.begin_behind(at("7-20"));
         assert_eq!((log.to, log.changes.len(), log.newest.len()), (at("7-20"), 0, 0));
         log.begin_behind(at("7-19"));
@@ -252,7 +255,7 @@ mod tests {
         assert!(!log.append(&entry("8-500", "opener:1", "1 7-10")));
         assert!(log.append(&entry("8-500", "opener:1", "1 7-11")));
         assert!(log.append(&entry("8-501", "garbage:9", "")) && log.append(&charged("8-502", 1, 6)));
-        assert_eq!(log.last(wallet(1), at("8-501")), Some(5));
+        assert_eq!(log.last(wallet(1), at("8-501")), Some(Some(5)));
     }
 
     #[test]

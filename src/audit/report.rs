@@ -13,6 +13,8 @@ pub const DIFFERENCES_MAX: usize = 1_000;
 pub(super) mod kind {
     pub const WALLET: &str = "wallet";
     pub const SKU: &str = "sku";
+    pub const COUPON: &str = "coupon";
+    pub const COUPON_ISSUE: &str = "coupon_issue";
     pub const LEDGER: &str = "ledger";
     pub const STOCK: &str = "stock";
     pub const ORDER: &str = "order";

@@ -34,7 +34,7 @@ const BALANCE: Amount = 1_000_000;
 /// Lists the products and fills the wallets, unless something is listed already.
 pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
     let Connections { scripts, settings, .. } = connections;
-    if !product_list(scripts, 0, 1).await?.is_empty() {
+    if !product_list(scripts, 0, 1).await?.products.is_empty() {
         return Ok(());
     }
     // The products come last: where they are, everything before them is there too.
@@ -87,7 +87,9 @@ pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
         };
         match product_set(scripts, &description).await? {
             ProductSet::Created { .. } | ProductSet::Updated { .. } => {}
-            ProductSet::StockDiffers { .. } => bail!("product {} exists with another stock", description.id),
+            refused @ (ProductSet::StockDiffers { .. } | ProductSet::TooManyOptions) => {
+                bail!("product {} exists and cannot be set: {refused:?}", description.id)
+            }
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::caller::Caller;
-use super::fields::{Int, Object, Time, present};
+use super::fields::{Int, Object, Time, check_name, present};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::path::Path;
@@ -15,12 +15,10 @@ use super::problem::{Fault, Problem, ProblemKind};
 use crate::ids::{OptionId, ProductId};
 use crate::money::{PRICE_MAX, STOCK_MAX};
 use crate::product::{OPTIONS_MAX, Product, SkuId};
+use crate::scripts::product_delete::{ProductDelete, product_delete};
 use crate::scripts::product_list::product_get;
 use crate::scripts::product_restock::{ProductRestock, product_restock};
 use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription, product_set};
-
-/// Longest name of a product or option, in characters.
-const NAME_MAX: usize = 200;
 
 /// Most units per user that a limit can name.
 const LIMIT_MAX: i64 = 1_000_000;
@@ -83,6 +81,12 @@ pub async fn set_product(
             let pointer = if has_options { format!("#/options/{index}/stock") } else { "#/stock".to_owned() };
             return Err(Problem::at(pointer, "differs from the initial stock; restock to change it"));
         }
+        ProductSet::TooManyOptions => {
+            return Err(Problem::at(
+                "#/options",
+                "leaves out too many: a product has at most 1,000 in its life",
+            ));
+        }
         ProductSet::Created { .. } => (StatusCode::CREATED, Some(format!("/products/{id}"))),
         ProductSet::Updated { .. } => (StatusCode::OK, None),
     };
@@ -90,7 +94,20 @@ pub async fn set_product(
     match product_get(&app.scripts, id).await? {
         // Taken off the list between the two calls.
         None => Err(ProblemKind::ProductNotFound.into()),
-        Some(product) => Ok((status, AppendHeaders(location), Json(product))),
+        Some((product, _)) => Ok((status, AppendHeaders(location), Json(product))),
+    }
+}
+
+/// Takes a product off the list for good; its orders keep it.
+pub async fn delete_product(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<ProductId>,
+) -> Result<StatusCode, Problem> {
+    caller.administers()?;
+    match product_delete(&app.scripts, id, None).await? {
+        ProductDelete::NotFound | ProductDelete::NotEnded => Err(ProblemKind::ProductNotFound.into()),
+        ProductDelete::Deleted => Ok(StatusCode::NO_CONTENT),
     }
 }
 
@@ -191,13 +208,6 @@ fn describe_options(options: Vec<Object<OptionBody>>, faults: &mut Vec<Fault>) -
         });
     }
     skus
-}
-
-fn check_name(pointer: &str, name: &str, faults: &mut Vec<Fault>) {
-    if !(1..=NAME_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-        let detail = format!("must be 1 to {NAME_MAX} characters without control characters");
-        faults.push(Fault::at(pointer, detail));
-    }
 }
 
 #[cfg(test)]

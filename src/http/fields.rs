@@ -9,6 +9,7 @@ use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::problem::Fault;
 use crate::time::Millis;
 
 /// A JSON object. A derived struct would also take an array of its fields' values.
@@ -142,6 +143,35 @@ impl<'de> Deserialize<'de> for Payment {
             "later" => Ok(Self::Later),
             _ => Err(D::Error::custom("must be \"now\" or \"later\"")),
         }
+    }
+}
+
+/// How a discount is reckoned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiscountKind {
+    Fixed,
+    Percent,
+}
+
+/// By hand, because a derived enum also takes `{"fixed": null}`.
+impl<'de> Deserialize<'de> for DiscountKind {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match Cow::<str>::deserialize(from)?.as_ref() {
+            "fixed" => Ok(Self::Fixed),
+            "percent" => Ok(Self::Percent),
+            _ => Err(D::Error::custom("must be \"fixed\" or \"percent\"")),
+        }
+    }
+}
+
+/// Longest name of a product, option or campaign, in characters.
+const NAME_MAX: usize = 200;
+
+/// Adds a fault where a text is no name.
+pub fn check_name(pointer: &str, name: &str, faults: &mut Vec<Fault>) {
+    if !(1..=NAME_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        let detail = format!("must be 1 to {NAME_MAX} characters without control characters");
+        faults.push(Fault::at(pointer, detail));
     }
 }
 

@@ -1,9 +1,11 @@
 //! The HTTP API. Handlers are thin: parse, authorise, call one script, map the outcome.
 
+mod admin_coupons;
 mod admin_products;
 mod admission;
 mod balance;
 mod caller;
+mod coupons;
 mod edge;
 mod fields;
 mod idempotency_key;
@@ -16,6 +18,7 @@ mod path;
 pub mod problem;
 mod products;
 mod query;
+mod ranking;
 mod reads;
 mod serve;
 
@@ -62,11 +65,18 @@ pub fn router(state: AppState) -> Router {
         .route("/balance",                         get(balance::get_balance_by_query))
         .route("/balance/charge",                  post(balance::charge_or_create))
         .route("/products",                        get(products::list_products))
+        .route("/products/top",                    get(ranking::top_products))
+        .route("/products/rank",                   get(ranking::top_products))
         .route("/products/{productId}",            get(products::get_product))
+        .route("/products/{productId}/stock-check", get(products::check_stock))
+        .route("/coupons",                         get(coupons::list_coupons).post(coupons::claim_coupon))
+        .route("/coupons/{couponId}/issue",        post(coupons::issue_coupon))
+        .route("/users/{userId}/coupons",          get(coupons::list_coupons_of_user))
         .route("/orders",                          post(orders::place_order))
         .route("/orders/{orderId}",                get(orders::get_order))
-        .route("/admin/products/{productId}",      put(admin_products::set_product))
+        .route("/admin/products/{productId}",      put(admin_products::set_product).delete(admin_products::delete_product))
         .route("/admin/products/{productId}/stock", post(admin_products::restock))
+        .route("/admin/coupons/{couponId}",        put(admin_coupons::set_coupon))
         .route("/healthz",                         get(operations::healthz))
         .route("/readyz",                          get(operations::readyz))
         .route("/metrics",                         get(operations::metrics))

@@ -71,7 +71,7 @@ pub async fn place_order(
     let user = caller.acting_for(body.user_id)?;
     let idempotency = keyed.with(&body);
     let ttl_ms = app.settings.idempotency_ttl_ms;
-    match order_place(&app.scripts, user, &items, idempotency.as_ref(), ttl_ms).await? {
+    match order_place(&app.scripts, user, &items, body.coupon_id, idempotency.as_ref(), ttl_ms).await? {
         OrderPlace::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         OrderPlace::UserNotFound => Err(ProblemKind::UserNotFound.into()),
         OrderPlace::NotFound { item } => Err(about(ProblemKind::ProductNotFound, items[item].sku)),
@@ -89,6 +89,9 @@ pub async fn place_order(
         }
         OrderPlace::OutOfStock { item, remaining } => {
             Err(about(ProblemKind::OutOfStock, items[item].sku).with("remaining", remaining))
+        }
+        OrderPlace::CouponInvalid { reason } => {
+            Err(Problem::new(ProblemKind::InvalidCoupon).with("reason", reason))
         }
         OrderPlace::BalanceTooLow => Err(ProblemKind::InsufficientBalance.into()),
         OrderPlace::Paid { order, balance, seen } => {
@@ -153,9 +156,6 @@ fn items_of(body: &OrderBody) -> Result<(Vec<OrderItem>, Vec<OrderItem>), Proble
     match body.payment {
         Payment::Now => {}
         Payment::Later => return Err(Problem::at("#/payment", "not supported yet")),
-    }
-    if body.coupon_id.is_some() {
-        return Err(Problem::at("#/couponId", "not supported yet"));
     }
     Ok((wanted, items))
 }

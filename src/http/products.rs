@@ -1,7 +1,7 @@
 //! Products as buyers see them.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::App;
 use super::json::Json;
@@ -9,9 +9,10 @@ use super::page::{Page, cut, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
-use crate::ids::ProductId;
+use crate::ids::{OptionId, ProductId};
+use crate::order::QUANTITY_MAX;
 use crate::product::Product;
-use crate::scripts::product_list::{product_get, product_list};
+use crate::scripts::product_list::{ProductPage, product_get, product_list};
 use crate::scripts::{ScriptError, Scripts};
 
 /// Products that one read takes while it looks for those that can be bought: the script's most.
@@ -28,7 +29,7 @@ pub async fn list_products(State(app): State<App>, query: Query) -> Result<Page<
     let (products, behind) = if available {
         page_of_available(&app.scripts, after, limit).await?
     } else {
-        let mut products = product_list(&app.scripts, after, limit + 1).await?;
+        let mut products = product_list(&app.scripts, after, limit + 1).await?.products;
         let behind = cut(&mut products, limit, |it| it.id.get());
         (products, behind)
     };
@@ -42,8 +43,51 @@ pub async fn get_product(
 ) -> Result<Json<Product>, Problem> {
     match product_get(&app.scripts, product).await? {
         None => Err(ProblemKind::ProductNotFound.into()),
-        Some(product) => Ok(Json(product)),
+        Some((product, _)) => Ok(Json(product)),
     }
+}
+
+/// Whether units of a SKU could be bought now.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StockCheck {
+    product_id: ProductId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    option_id: Option<OptionId>,
+    quantity: u64,
+    available: bool,
+    stock: i64,
+}
+
+/// Whether so many units are in stock, in the product's sale window.
+pub async fn check_stock(
+    State(app): State<App>,
+    Path(id): Path<ProductId>,
+    query: Query,
+) -> Result<Json<StockCheck>, Problem> {
+    let query = query.only(&["quantity", "optionId"])?;
+    let quantity = query.integer("quantity", 1..=u64::from(QUANTITY_MAX), 1)?;
+    // Left empty, as the contract spells it, it is left out.
+    let option_id = match query.get("optionId").filter(|it| !it.is_empty()) {
+        None => None,
+        Some(text) => {
+            let option = OptionId::from_text(text);
+            Some(option.map_err(|error| Problem::parameter("optionId", error.to_string()))?)
+        }
+    };
+    let Some((product, now_ms)) = product_get(&app.scripts, id).await? else {
+        return Err(ProblemKind::ProductNotFound.into());
+    };
+    let stock = match option_id {
+        None if product.options.is_empty() => product.stock,
+        None => return Err(Problem::parameter("optionId", "is required: the product has options")),
+        Some(wanted) => match product.options.iter().find(|it| it.id == wanted) {
+            Some(option) => option.stock,
+            None => return Err(ProblemKind::ProductNotFound.into()),
+        },
+    };
+    let available = product.is_on_sale(now_ms) && stock >= quantity as i64;
+    Ok(Json(StockCheck { product_id: id, option_id, quantity, available, stock }))
 }
 
 /// A page of what can be bought now, and the id behind which the next one begins.
@@ -52,14 +96,13 @@ async fn page_of_available(
     mut after: u64,
     limit: usize,
 ) -> Result<(Vec<Product>, Option<u64>), ScriptError> {
-    let now = Utc::now();
     let mut page: Vec<Product> = Vec::with_capacity(limit);
     for _ in 0..SCANS_MAX {
-        let read = product_list(scripts, after, SCAN_LIMIT).await?;
-        let ended = read.len() < SCAN_LIMIT;
-        for product in read {
+        let ProductPage { products, now_ms } = product_list(scripts, after, SCAN_LIMIT).await?;
+        let ended = products.len() < SCAN_LIMIT;
+        for product in products {
             let id = product.id.get();
-            if can_be_bought(&product, now) {
+            if product.stock > 0 && product.is_on_sale(now_ms) {
                 if page.len() == limit {
                     return Ok((page, Some(after)));
                 }
@@ -72,11 +115,4 @@ async fn page_of_available(
         }
     }
     Ok((page, Some(after)))
-}
-
-/// In stock and inside its sale window, by this node's clock: lists may lag, orders ask the cell's.
-fn can_be_bought(product: &Product, now: DateTime<Utc>) -> bool {
-    let opened = product.sale_starts_at.is_none_or(|it| it <= now);
-    let closed = product.sale_ends_at.is_some_and(|it| it <= now);
-    opened && !closed && product.stock > 0
 }

@@ -1,6 +1,7 @@
 //! Query parameters, pages and cursors.
 
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -63,11 +64,16 @@ impl Query {
 
     /// Most entries of a page: 1 to 200, default 50.
     pub fn limit(&self) -> Result<usize, Problem> {
-        const LIMIT_MAX: usize = 200;
-        let Some(text) = self.get("limit") else { return Ok(50) };
+        self.integer("limit", 1..=200, 50).map(|it| it as usize)
+    }
+
+    /// An integer in plain digits, at least 1; `default` where the parameter is absent.
+    pub fn integer(&self, name: &str, allowed: RangeInclusive<u64>, default: u64) -> Result<u64, Problem> {
+        let Some(text) = self.get(name) else { return Ok(default) };
         let plain = !text.starts_with('0') && text.bytes().all(|it| it.is_ascii_digit());
-        let limit = text.parse().ok().filter(|it| plain && (1..=LIMIT_MAX).contains(it));
-        limit.ok_or_else(|| Problem::parameter("limit", format!("must be an integer from 1 to {LIMIT_MAX}")))
+        let value = text.parse().ok().filter(|it| plain && allowed.contains(it));
+        let (start, end) = allowed.into_inner();
+        value.ok_or_else(|| Problem::parameter(name, format!("must be an integer from {start} to {end}")))
     }
 
     /// Where a page begins whose numbers rise: behind this one; 0 for the first page.
@@ -104,6 +110,10 @@ pub enum List {
     History(UserId),
     /// A user's orders, by id, newest first.
     Orders(UserId),
+    /// Campaigns, by id.
+    Coupons,
+    /// A user's coupons, by the number of the event that issued them, newest first.
+    CouponsOfUser(UserId),
 }
 
 impl List {
@@ -112,6 +122,8 @@ impl List {
             Self::Products => 'p',
             Self::History(_) => 'h',
             Self::Orders(_) => 'o',
+            Self::Coupons => 'c',
+            Self::CouponsOfUser(_) => 'u',
         }
     }
 
@@ -120,6 +132,8 @@ impl List {
             Self::Products => "/products".to_owned(),
             Self::History(user) => format!("/users/{user}/balance/history"),
             Self::Orders(user) => format!("/users/{user}/orders"),
+            Self::Coupons => "/coupons".to_owned(),
+            Self::CouponsOfUser(user) => format!("/users/{user}/coupons"),
         }
     }
 }
@@ -140,9 +154,9 @@ fn read_cursor(list: List, text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn lists() -> [List; 3] {
+    fn lists() -> [List; 5] {
         let user = UserId::new(7).unwrap();
-        [List::Products, List::History(user), List::Orders(user)]
+        [List::Products, List::History(user), List::Orders(user), List::Coupons, List::CouponsOfUser(user)]
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Snapshot {
     ) -> Result<Vec<SkuRow>, sqlx::Error> {
         sqlx::query_as(
             "SELECT product_id, option_id, remaining FROM skus \
-             WHERE (product_id > ? OR (product_id = ? AND option_id > ?)) AND cell = ? \
+             WHERE (product_id > ? OR (product_id = ? AND option_id > ?)) AND cell = ? AND deleted = 0 \
              ORDER BY product_id, option_id LIMIT ?",
         )
         .bind(product)
@@ -123,7 +123,7 @@ impl Snapshot {
     /// All SKUs of up to [`IDS_MAX`] products.
     pub async fn skus_of(&mut self, cell: CellId, products: &[u64]) -> Result<Vec<SkuRow>, sqlx::Error> {
         let text = format!(
-            "SELECT product_id, option_id, remaining FROM skus WHERE cell = ? AND product_id IN ({})",
+            "SELECT product_id, option_id, remaining FROM skus WHERE cell = ? AND deleted = 0 AND product_id IN ({})",
             marks()
         );
         let query = sqlx::query_as(AssertSqlSafe(text)).bind(cell.0);

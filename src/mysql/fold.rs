@@ -6,10 +6,15 @@ use chrono::{DateTime, Utc};
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments, MySqlConnection};
 
-use super::tables::{DEAD_EVENTS, IDEMPOTENCY, LEDGER, ORDER_LINES, ORDERS, OUTBOX, PAYMENTS, SKUS, WALLETS};
+use super::catalogue::CatalogueChange;
+use super::tables::{
+    COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, ORDER_LINES, ORDERS, OUTBOX,
+    PAYMENTS, SKUS, WALLETS,
+};
 use crate::cell::{CellId, Position, Seq};
-use crate::event::{Entry, Event, Holding, OrderPaidEvent, ProductSetEvent, StoredKey};
-use crate::ids::{OrderId, UserId};
+use crate::coupon::{IssueId, IssueState};
+use crate::event::{CouponIssuedEvent, Entry, Event, Holding, OrderPaidEvent, StoredKey};
+use crate::ids::{CouponId, OrderId, UserId};
 use crate::message::{MessageKind, cloud_event};
 use crate::money::Amount;
 use crate::product::SkuId;
@@ -21,13 +26,23 @@ pub(super) struct Fold {
     cell: u16,
     wallets: BTreeMap<UserId, (Amount, Seq)>,
     skus: BTreeMap<SkuId, (i64, Seq)>,
+    coupons: BTreeMap<CouponId, (i64, Seq)>,
+    issues: BTreeMap<IssueId, IssueRow>,
     ledger: Vec<LedgerRow>,
     orders: Vec<OrderRow>,
-    restocks: Vec<(SkuId, i64)>,
-    products: Vec<(Seq, ProductSetEvent)>,
+    /// In order.
+    catalogue: Vec<CatalogueChange>,
     idempotency: Vec<IdempotencyRow>,
     outbox: Vec<(Seq, MessageKind, String)>,
     pub dead: Vec<Dead>,
+}
+
+struct IssueRow {
+    state: IssueState,
+    seq: Seq,
+    at: DateTime<Utc>,
+    /// Number and time of the event that issued it, where that is in the batch.
+    issued: Option<(Seq, DateTime<Utc>)>,
 }
 
 struct LedgerRow {
@@ -80,20 +95,34 @@ impl Fold {
         Self { cell: cell.0, ..Self::default() }
     }
 
-    pub fn add_absolute_values(&mut self, seq: Seq, event: &Event) {
-        event.absolute_values(|holding, value| match holding {
+    pub fn add_absolute_values(&mut self, position: Position, event: &Event) {
+        let seq = position.seq;
+        event.absolute_values(CellId(self.cell), position, |holding, value| match holding {
             Holding::Wallet(user) => {
-                self.wallets.insert(user, (value, seq));
+                self.wallets.insert(user, (value.unwrap_or(0), seq));
             }
             Holding::Sku(sku) => {
-                self.skus.insert(sku, (value, seq));
+                self.skus.insert(sku, (value.unwrap_or(0), seq));
+            }
+            Holding::Coupon(coupon) => {
+                // A forgotten one keeps what it had left.
+                if let Some(remaining) = value {
+                    self.coupons.insert(coupon, (remaining, seq));
+                }
+            }
+            Holding::Issue(issue) => {
+                if let Some(state) = value.and_then(IssueState::from_number) {
+                    let at = from_millis(event.at_ms());
+                    let issued = self.issues.get(&issue).and_then(|it| it.issued);
+                    self.issues.insert(issue, IssueRow { state, seq, at, issued });
+                }
             }
         });
     }
 
     pub fn add(&mut self, position: Position, event: Event) {
         let seq = position.seq;
-        self.add_absolute_values(seq, &event);
+        self.add_absolute_values(position, &event);
         match event {
             Event::Opener { .. } | Event::UserCreated { .. } => {}
             Event::Charged { at_ms, user, amount, balance, key } => {
@@ -101,13 +130,32 @@ impl Fold {
                 self.ledger.push(LedgerRow { seq, user, kind: "charge", amount, balance, order: None, at });
                 self.add_key(user.get(), key, seq, at_ms, || format!("{balance}"));
             }
-            Event::ProductSet(set) => self.products.push((seq, set)),
+            Event::ProductSet(set) => self.catalogue.push(CatalogueChange::Product(seq, set)),
             Event::Restocked { at_ms, sku, delta, remaining, caller, key } => {
-                self.restocks.push((sku, delta));
+                self.catalogue.push(CatalogueChange::Restocked(sku, delta));
                 self.add_key(caller, key, seq, at_ms, || format!("{remaining}"));
+            }
+            Event::ProductDeleted { product, remaining, .. } => {
+                self.catalogue.push(CatalogueChange::ProductDeleted(product, remaining));
+            }
+            Event::CouponSet { coupon, .. } => self.catalogue.push(CatalogueChange::Coupon(seq, coupon)),
+            Event::CouponIssued(issued) => self.add_issue(seq, issued),
+            Event::CouponForgotten { coupon, .. } => {
+                self.catalogue.push(CatalogueChange::CouponForgotten(coupon));
             }
             Event::OrderPaid(paid) => self.add_order(position, paid),
         }
+    }
+
+    fn add_issue(&mut self, seq: Seq, event: CouponIssuedEvent) {
+        let CouponIssuedEvent { at_ms, issue, discount, expires_at_ms, key, .. } = event;
+        if let Some(row) = self.issues.get_mut(&issue) {
+            row.issued = Some((seq, from_millis(at_ms)));
+        }
+        self.add_key(issue.user.get(), key, seq, at_ms, || {
+            let max_amount = discount.max_amount().map_or("-".to_owned(), |it| it.to_string());
+            format!("{} {} {max_amount} {expires_at_ms}", discount.kind(), discount.value())
+        });
     }
 
     fn add_order(&mut self, position: Position, mut paid: OrderPaidEvent) {
@@ -149,18 +197,11 @@ impl Fold {
     }
 
     pub async fn write(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        for (seq, product) in &self.products {
-            self.write_product(connection, *seq, product).await?;
-        }
-        for (sku, delta) in &self.restocks {
-            sqlx::query("UPDATE skus SET restocked = restocked + ? WHERE product_id = ? AND option_id = ?")
-                .bind(delta)
-                .bind(sku.product.get())
-                .bind(sku.option.get())
-                .execute(&mut *connection)
-                .await?;
+        for change in &self.catalogue {
+            change.write(CellId(self.cell), connection).await?;
         }
         self.write_absolute_values(connection).await?;
+        self.write_issues(connection).await?;
         self.write_orders(connection).await?;
         self.write_ledger(connection).await?;
         let row = |to: &mut MySqlArguments, it: &IdempotencyRow| {
@@ -208,7 +249,32 @@ impl Fold {
             to.add(remaining)?;
             to.add(seq)
         };
-        SKUS.execute(connection, &skus, row).await
+        SKUS.execute(connection, &skus, row).await?;
+        let coupons: Vec<_> = self.coupons.iter().collect();
+        let row = |to: &mut MySqlArguments, (coupon, (remaining, seq)): &(&CouponId, &(i64, Seq))| {
+            to.add(coupon.get())?;
+            to.add(self.cell)?;
+            to.add(remaining)?;
+            to.add(seq)
+        };
+        COUPONS.execute(connection, &coupons, row).await
+    }
+
+    async fn write_issues(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        let row = |to: &mut MySqlArguments, (id, it): &(&IssueId, &IssueRow)| {
+            let (issued_seq, issued_at) = it.issued.unwrap_or((it.seq, it.at));
+            to.add(id.coupon.get())?;
+            to.add(id.user.get())?;
+            to.add(self.cell)?;
+            to.add(it.state.as_str())?;
+            to.add(it.state.order().map(|it| it.get()))?;
+            to.add(issued_at)?;
+            to.add(issued_seq)?;
+            to.add(it.seq)
+        };
+        let (issued, changed): (Vec<_>, Vec<_>) = self.issues.iter().partition(|(_, it)| it.issued.is_some());
+        COUPON_ISSUES.execute(connection, &issued, row).await?;
+        COUPON_STATES.execute(connection, &changed, row).await
     }
 
     async fn write_orders(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
@@ -266,51 +332,5 @@ impl Fold {
             to.add(it.at)
         };
         LEDGER.execute(connection, &self.ledger, row).await
-    }
-
-    /// Everything a product says but the units left, which are folded with those of its orders.
-    async fn write_product(
-        &self,
-        connection: &mut MySqlConnection,
-        seq: Seq,
-        set: &ProductSetEvent,
-    ) -> Result<(), sqlx::Error> {
-        let options: Vec<String> = set.skus.iter().map(|it| it.option.to_string()).collect();
-        sqlx::query(
-            "INSERT INTO products (product_id, cell, name, options, sale_starts_at, sale_ends_at, limit_per_user, seq) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE name = VALUES(name), options = VALUES(options), \
-             sale_starts_at = VALUES(sale_starts_at), sale_ends_at = VALUES(sale_ends_at), \
-             limit_per_user = VALUES(limit_per_user), seq = VALUES(seq)",
-        )
-        .bind(set.product.get())
-        .bind(self.cell)
-        .bind(&set.name)
-        .bind(options.join(","))
-        .bind(set.starts_at_ms.map(from_millis))
-        .bind(set.ends_at_ms.map(from_millis))
-        .bind(set.limit_per_user)
-        .bind(seq)
-        .execute(&mut *connection)
-        .await?;
-        sqlx::query("UPDATE skus SET listed = 0 WHERE product_id = ?")
-            .bind(set.product.get())
-            .execute(&mut *connection)
-            .await?;
-        for sku in &set.skus {
-            sqlx::query(
-                "INSERT INTO skus (product_id, option_id, cell, name, price, listed, initial_stock, remaining, seq) \
-                 VALUES (?, ?, ?, ?, ?, 1, ?, 0, 0) ON DUPLICATE KEY UPDATE name = VALUES(name), \
-                 price = VALUES(price), listed = 1, initial_stock = VALUES(initial_stock)",
-            )
-            .bind(set.product.get())
-            .bind(sku.option.get())
-            .bind(self.cell)
-            .bind(&sku.name)
-            .bind(sku.price)
-            .bind(sku.initial)
-            .execute(&mut *connection)
-            .await?;
-        }
-        Ok(())
     }
 }

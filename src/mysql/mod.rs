@@ -1,13 +1,16 @@
 //! The Rust half of `migrations/`: what MySQL (or MariaDB) holds, and nothing else.
 
 pub mod audit;
+mod catalogue;
 pub mod cells;
+pub mod coupons;
 mod fold;
 pub mod history;
 pub mod named_lock;
 pub mod orders;
 pub mod outbox;
 pub mod persist;
+pub mod ranking;
 pub mod restore;
 mod rows;
 mod tables;

@@ -56,7 +56,7 @@ pub async fn bury(pool: &MySqlPool, batch: Batch<'_>, error: &str) -> Result<Pos
     let mut fold = Fold::new(batch.cell);
     for entry in batch.entries {
         if let Ok(event) = entry.event() {
-            fold.add_absolute_values(entry.position.seq, &event);
+            fold.add_absolute_values(entry.position, &event);
         }
         fold.dead.push(Dead::new(entry, error));
     }

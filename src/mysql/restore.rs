@@ -5,6 +5,8 @@ use sqlx::mysql::MySqlPool;
 
 use crate::cell::CellId;
 use crate::money::Amount;
+use crate::ranking::{HOUR_MS, Hour};
+use crate::time::from_millis;
 
 /// A wallet.
 #[derive(Debug, sqlx::FromRow)]
@@ -51,7 +53,8 @@ pub struct ProductRow {
 /// All products of a cell; a catalogue fits into memory.
 pub async fn products(pool: &MySqlPool, cell: CellId) -> Result<Vec<ProductRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user FROM products WHERE cell = ?",
+        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user FROM products \
+         WHERE cell = ? AND deleted = 0",
     )
     .bind(cell.0)
     .fetch_all(pool)
@@ -70,10 +73,11 @@ pub struct SkuRow {
     pub remaining: i64,
 }
 
-/// All SKUs of a cell, those no longer sold included.
+/// All SKUs of a cell's products, those left out of them included; by product and option.
 pub async fn skus(pool: &MySqlPool, cell: CellId) -> Result<Vec<SkuRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT product_id, option_id, name, price, listed, initial_stock, remaining FROM skus WHERE cell = ?",
+        "SELECT product_id, option_id, name, price, listed, initial_stock, remaining FROM skus \
+         WHERE cell = ? AND deleted = 0 ORDER BY product_id, option_id",
     )
     .bind(cell.0)
     .fetch_all(pool)
@@ -88,7 +92,8 @@ pub struct BoughtRow {
     pub units: i64,
 }
 
-/// The next counts against limits per user, behind a user and product.
+/// The next counts against limits per user, behind a user and product: what was bought in the product's
+/// present life.
 pub async fn bought(
     pool: &MySqlPool,
     cell: CellId,
@@ -98,6 +103,7 @@ pub async fn bought(
     sqlx::query_as(
         "SELECT o.user_id, l.product_id, CAST(SUM(l.quantity) AS SIGNED) AS units \
          FROM order_lines l JOIN orders o ON o.id = l.order_id \
+         JOIN products p ON p.product_id = l.product_id AND p.deleted = 0 AND o.seq > p.born_seq \
          WHERE l.limited = 1 AND o.cell = ? AND o.status IN ('pending', 'paid') \
          AND (o.user_id > ? OR (o.user_id = ? AND l.product_id > ?)) AND o.user_id >= ? \
          GROUP BY o.user_id, l.product_id ORDER BY o.user_id, l.product_id LIMIT ?",
@@ -108,6 +114,87 @@ pub async fn bought(
     .bind(after.1)
     .bind(after.0)
     .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// A campaign.
+#[derive(Debug, sqlx::FromRow)]
+pub struct CouponRow {
+    pub coupon_id: u64,
+    pub name: String,
+    pub kind: String,
+    pub value: i64,
+    pub max_amount: Option<Amount>,
+    pub min_order_amount: Option<Amount>,
+    pub quantity: i64,
+    pub remaining: i64,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// All campaigns of a cell that were not forgotten.
+pub async fn coupons(pool: &MySqlPool, cell: CellId) -> Result<Vec<CouponRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT coupon_id, name, kind, value, max_amount, min_order_amount, quantity, remaining, starts_at, ends_at, \
+         expires_at FROM coupons WHERE cell = ? AND forgotten = 0",
+    )
+    .bind(cell.0)
+    .fetch_all(pool)
+    .await
+}
+
+/// One user's unit of a campaign.
+#[derive(Debug, sqlx::FromRow)]
+pub struct IssueRow {
+    pub coupon_id: u64,
+    pub user_id: u64,
+    pub state: String,
+    pub order_id: Option<u64>,
+    pub issued_at: DateTime<Utc>,
+}
+
+/// The next units of campaigns that were not forgotten, behind a coupon and user.
+pub async fn coupon_issues(
+    pool: &MySqlPool,
+    cell: CellId,
+    after: (u64, u64),
+    limit: u32,
+) -> Result<Vec<IssueRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT i.coupon_id, i.user_id, i.state, i.order_id, i.issued_at FROM coupon_issues i \
+         JOIN coupons c ON c.coupon_id = i.coupon_id AND c.forgotten = 0 AND i.issued_seq > c.born_seq \
+         WHERE i.cell = ? AND (i.coupon_id > ? OR (i.coupon_id = ? AND i.user_id > ?)) AND i.coupon_id >= ? \
+         ORDER BY i.coupon_id, i.user_id LIMIT ?",
+    )
+    .bind(cell.0)
+    .bind(after.0)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// Units of a product sold in some time.
+#[derive(Debug, sqlx::FromRow)]
+pub struct SoldRow {
+    pub product_id: u64,
+    pub units: i64,
+}
+
+/// What a cell's buyers paid for in one hour and have not been refunded, by product.
+pub async fn sold_in_hour(pool: &MySqlPool, cell: CellId, hour: Hour) -> Result<Vec<SoldRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT l.product_id, CAST(SUM(l.quantity) AS SIGNED) AS units \
+         FROM orders o JOIN order_lines l ON l.order_id = o.id \
+         WHERE o.cell = ? AND o.status = 'paid' AND o.paid_at >= ? AND o.paid_at < ? GROUP BY l.product_id",
+    )
+    .bind(cell.0)
+    .bind(from_millis(hour * HOUR_MS))
+    .bind(from_millis((hour + 1) * HOUR_MS))
     .fetch_all(pool)
     .await
 }

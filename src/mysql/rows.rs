@@ -20,16 +20,17 @@ pub(super) struct Insert {
     pub on_duplicate: &'static str,
 }
 
-/// Statement texts by table and size; 10 tables × 6 sizes at most.
-static TEXTS: LazyLock<Mutex<HashMap<(&'static str, usize), &'static str>>> = LazyLock::new(Mutex::default);
+/// Statement texts by table, way to meet a duplicate, and size; a dozen × 6 at most.
+type Texts = HashMap<(&'static str, &'static str, usize), &'static str>;
+static TEXTS: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
 
 impl Insert {
     fn text(&self, rows: usize) -> &'static str {
         let mut texts = TEXTS.lock().expect("no panic while held");
-        texts.entry((self.table, rows)).or_insert_with(|| {
+        texts.entry((self.table, self.on_duplicate, rows)).or_insert_with(|| {
             let values = vec![self.row; rows].join(",");
             let Self { table, columns, on_duplicate, .. } = self;
-            // Leaked once per table and size: the text lives as long as the process anyway.
+            // Leaked once per entry: the text lives as long as the process anyway.
             Box::leak(
                 format!("INSERT INTO {table} ({columns}) VALUES {values} {on_duplicate}").into_boxed_str(),
             )

@@ -19,6 +19,33 @@ pub(super) const SKUS: Insert = Insert {
                    seq = GREATEST(seq, VALUES(seq))",
 };
 
+pub(super) const COUPONS: Insert = Insert {
+    table: "coupons",
+    columns: "coupon_id, cell, name, kind, value, quantity, remaining, starts_at, ends_at, expires_at, born_seq, seq",
+    row: "(?,?,'','fixed',0,0,?,'1970-01-01','1970-01-01','1970-01-01',0,?)",
+    on_duplicate: "ON DUPLICATE KEY UPDATE remaining = IF(VALUES(seq) > seq, VALUES(remaining), remaining), \
+                   seq = GREATEST(seq, VALUES(seq))",
+};
+
+/// A coupon given to a user. It replaces what they had of an earlier life of the campaign.
+pub(super) const COUPON_ISSUES: Insert = Insert {
+    table: "coupon_issues",
+    columns: "coupon_id, user_id, cell, state, order_id, issued_at, issued_seq, seq",
+    row: "(?,?,?,?,?,?,?,?)",
+    on_duplicate: "ON DUPLICATE KEY UPDATE state = VALUES(state), order_id = VALUES(order_id), \
+                   issued_at = VALUES(issued_at), issued_seq = VALUES(issued_seq), seq = VALUES(seq)",
+};
+
+/// What became of a coupon that a user has.
+pub(super) const COUPON_STATES: Insert = Insert {
+    table: COUPON_ISSUES.table,
+    columns: COUPON_ISSUES.columns,
+    row: COUPON_ISSUES.row,
+    on_duplicate: "ON DUPLICATE KEY UPDATE state = IF(VALUES(seq) > seq, VALUES(state), state), \
+                   order_id = IF(VALUES(seq) > seq, VALUES(order_id), order_id), \
+                   seq = GREATEST(seq, VALUES(seq))",
+};
+
 pub(super) const LEDGER: Insert = Insert {
     table: "ledger",
     columns: "cell, seq, user_id, kind, amount, balance, order_id, at",

@@ -3,8 +3,9 @@
 
 use crate::cell::CellId;
 use crate::idempotency::IdempotencyKey;
-use crate::ids::{OptionId, ProductId, UserId};
+use crate::ids::{CouponId, OptionId, ProductId, UserId};
 use crate::product::SkuId;
+use crate::ranking::Hour;
 
 /// The glob that matches every wallet and SKU of a cell and few other keys, for one walk with SCAN:
 /// `user…` and `sku…`, but not the many idempotency records.
@@ -47,9 +48,49 @@ pub fn user(cell: CellId, user: UserId) -> String {
     format!("{{c{cell}}}:user:{user}")
 }
 
-/// Product → units, of products with a limit per user.
-pub fn bought(cell: CellId, user: UserId) -> String {
-    format!("{{c{cell}}}:user:{user}:bought")
+/// User → units bought of a product while it had a limit per user.
+pub fn bought(cell: CellId, product: ProductId) -> String {
+    format!("{{c{cell}}}:bought:{product}")
+}
+
+/// Ids of all campaigns.
+pub fn coupons(cell: CellId) -> String {
+    format!("{{c{cell}}}:coupons")
+}
+
+/// A campaign: discount, bounds, window, units left.
+pub fn coupon(cell: CellId, coupon: CouponId) -> String {
+    format!("{{c{cell}}}:coupon:{coupon}")
+}
+
+/// User → state of their unit of a campaign.
+pub fn issues(cell: CellId, coupon: CouponId) -> String {
+    format!("{{c{cell}}}:coupon:{coupon}:issues")
+}
+
+/// Declared where an order has no coupon; the script touches neither.
+pub fn no_coupon(cell: CellId) -> [String; 2] {
+    [format!("{{c{cell}}}:coupon"), format!("{{c{cell}}}:coupon:issues")]
+}
+
+/// How far the ranking's window has moved.
+pub fn sales(cell: CellId) -> String {
+    format!("{{c{cell}}}:sales")
+}
+
+/// Units sold by product in the ranking's window.
+pub fn rolling_sales(cell: CellId) -> String {
+    format!("{{c{cell}}}:sales:rolling")
+}
+
+/// Units sold by product in one hour.
+pub fn hour_sales(cell: CellId, hour: Hour) -> String {
+    format!("{{c{cell}}}:sales:{hour}")
+}
+
+/// A product in the sets of units sold: in 16 digits, so that of equals the lower id comes first.
+pub fn sold_member(product: ProductId) -> String {
+    format!("{product:0>16}")
 }
 
 /// Ids of all listed products.
@@ -85,8 +126,15 @@ mod tests {
     fn only_a_wallets_key_names_a_user() {
         let seven = UserId::new(7).unwrap();
         assert_eq!(user_of(&user(CellId(3), seven)), Some(seven));
-        assert_eq!(user_of(&bought(CellId(3), seven)), None);
+        assert_eq!(user_of(&bought(CellId(3), ProductId::new(7).unwrap())), None);
         assert_eq!(user_of(&gate(CellId(3))), None);
+    }
+
+    #[test]
+    fn products_of_equal_sales_are_in_order_of_their_ids() {
+        let member = |id| sold_member(ProductId::new(id).unwrap());
+        assert_eq!(member(7), "0000000000000007");
+        assert!(member(7) < member(10) && member(10) < member(crate::ids::ID_MAX));
     }
 
     #[test]

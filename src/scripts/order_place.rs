@@ -16,14 +16,34 @@ use crate::time::{self, Millis};
 pub enum OrderPlace {
     KeyReused,
     UserNotFound,
-    NotFound { item: usize },
-    OptionRequired { item: usize },
+    NotFound {
+        item: usize,
+    },
+    OptionRequired {
+        item: usize,
+    },
     TotalTooLarge,
-    SaleNotOpen { item: usize },
-    LimitExceeded { item: usize, remaining: i64 },
-    OutOfStock { item: usize, remaining: i64 },
+    SaleNotOpen {
+        item: usize,
+    },
+    LimitExceeded {
+        item: usize,
+        remaining: i64,
+    },
+    OutOfStock {
+        item: usize,
+        remaining: i64,
+    },
+    /// Why: `not_issued`, `held`, `used`, `expired` or `below_minimum`.
+    CouponInvalid {
+        reason: String,
+    },
     BalanceTooLow,
-    Paid { order: Order, balance: Amount, seen: Seen },
+    Paid {
+        order: Order,
+        balance: Amount,
+        seen: Seen,
+    },
 }
 
 /// The stored answer: what the first request with a key was told, but for what the request says itself.
@@ -55,7 +75,7 @@ impl Answer {
     }
 }
 
-/// Buys `items` (each SKU once, 1 to 50) for `user` and pays for them, in one atomic step.
+/// Buys `items` (each SKU once, 1 to 50) for `user`, with their coupon, and pays for them, in one atomic step.
 ///
 /// # Errors
 /// After [`ScriptError::Unknown`] the order may have been placed; a retry is safe with a key.
@@ -63,20 +83,26 @@ pub async fn order_place(
     scripts: &Scripts,
     user: UserId,
     items: &[OrderItem],
+    coupon: Option<CouponId>,
     idempotency: Option<&Idempotency>,
     idempotency_ttl_ms: u64,
 ) -> Result<OrderPlace, ScriptError> {
     let cell = scripts.cells().of_user(user);
     let (idem_key, fingerprint, key) = idempotency_parts(cell, Some(user), idempotency);
-    let mut extra_keys = Vec::with_capacity(items.len() + 3);
-    extra_keys.extend([keys::user(cell, user), keys::bought(cell, user), idem_key]);
+    let [coupon_key, issues_key] = match coupon {
+        Some(coupon) => [keys::coupon(cell, coupon), keys::issues(cell, coupon)],
+        None => keys::no_coupon(cell),
+    };
+    let mut extra_keys = Vec::with_capacity(items.len() + 5);
+    extra_keys.extend([keys::user(cell, user), idem_key, coupon_key, issues_key, keys::rolling_sales(cell)]);
     extra_keys.extend(items.iter().map(|it| keys::sku(cell, it.sku)));
     let (user_text, ttl_text) = (user.to_string(), idempotency_ttl_ms.to_string());
+    let coupon_text = coupon.map_or(0, CouponId::get).to_string();
     let numbers: Vec<String> = items
         .iter()
         .flat_map(|it| [it.sku.product.to_string(), it.sku.option.to_string(), it.quantity.to_string()])
         .collect();
-    let mut args = vec![user_text.as_str(), fingerprint, key, ttl_text.as_str()];
+    let mut args = vec![user_text.as_str(), fingerprint, key, ttl_text.as_str(), coupon_text.as_str()];
     args.extend(numbers.iter().map(String::as_str));
 
     let reply = scripts.call(Script::OrderPlace, cell, &extra_keys, &args).await?;
@@ -98,6 +124,7 @@ pub async fn order_place(
         "SALE_NOT_OPEN" => Ok(OrderPlace::SaleNotOpen { item: item()? }),
         "LIMIT_EXCEEDED" => Ok(OrderPlace::LimitExceeded { item: item()?, remaining: reply.int(3)? }),
         "OUT_OF_STOCK" => Ok(OrderPlace::OutOfStock { item: item()?, remaining: reply.int(3)? }),
+        "COUPON_INVALID" => Ok(OrderPlace::CouponInvalid { reason: reply.text(1)?.to_owned() }),
         "BALANCE_TOO_LOW" => Ok(OrderPlace::BalanceTooLow),
         "PAID" => paid(Seen::New),
         _ => Err(reply.unexpected()),

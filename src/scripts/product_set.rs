@@ -38,6 +38,8 @@ pub enum ProductSet {
     StockDiffers {
         index: usize,
     },
+    /// Too many options were left out in the product's life.
+    TooManyOptions,
     Created {
         seq: Seq,
     },
@@ -83,6 +85,7 @@ pub async fn product_set(scripts: &Scripts, product: &ProductDescription) -> Res
     };
     match reply.outcome {
         "STOCK_DIFFERS" => Ok(ProductSet::StockDiffers { index: reply.int(1)? as usize - 1 }),
+        "TOO_MANY_OPTIONS" => Ok(ProductSet::TooManyOptions),
         "CREATED" => set(|seq| ProductSet::Created { seq }),
         "UPDATED" => set(|seq| ProductSet::Updated { seq }),
         _ => Err(reply.unexpected()),

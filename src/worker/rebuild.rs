@@ -7,10 +7,12 @@ use sqlx::mysql::MySqlPool;
 
 use super::recover::RecoverError;
 use crate::cell::CellId;
+use crate::coupon::IssueState;
 use crate::idempotency::IdempotencyKey;
-use crate::ids::{OptionId, ProductId, UserId};
+use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::mysql::restore;
 use crate::product::SkuId;
+use crate::ranking::{WINDOW_HOURS, hour_of};
 use crate::scripts::keys;
 use crate::scripts::recovery::{CellInRecovery, RestoreChunks};
 
@@ -47,6 +49,9 @@ pub(super) async fn rebuild(
     restore_wallets(cell, id, mysql, progress).await?;
     restore_catalogue(cell, id, mysql).await?;
     restore_bought(cell, id, mysql).await?;
+    restore_coupons(cell, id, mysql).await?;
+    restore_issues(cell, id, mysql).await?;
+    restore_sales(cell, id, mysql).await?;
     restore_idempotency(cell, id, mysql, idempotency_ttl_ms).await
 }
 
@@ -78,10 +83,18 @@ async fn restore_catalogue(
 ) -> Result<(), RecoverError> {
     let mut chunks = RestoreChunks::default();
     let products = restore::products(mysql, id).await?;
+    let skus = restore::skus(mysql, id).await?;
+    let mut unlisted: HashMap<u64, Vec<String>> = HashMap::new();
+    for sku in skus.iter().filter(|it| !it.listed) {
+        unlisted.entry(sku.product_id).or_default().push(sku.option_id.to_string());
+    }
     for row in &products {
         let product = stored(ProductId::new(row.product_id))?;
         let mut words = vec!["HSET".to_owned(), keys::product(id, product)];
         words.extend(["name".to_owned(), row.name.clone(), "options".to_owned(), row.options.clone()]);
+        if let Some(options) = unlisted.get(&row.product_id) {
+            words.extend(["unlisted".to_owned(), options.join(",")]);
+        }
         words.extend(window_and_limit(row));
         chunks.push_all(words);
         let text = product.to_string();
@@ -92,7 +105,7 @@ async fn restore_catalogue(
         }
     }
     let by_id: HashMap<u64, &restore::ProductRow> = products.iter().map(|it| (it.product_id, it)).collect();
-    for row in restore::skus(mysql, id).await? {
+    for row in skus {
         let product = stored(ProductId::new(row.product_id))?;
         let sku = SkuId { product, option: stored(OptionId::new(row.option_id))? };
         let mut words = vec!["HSET".to_owned(), keys::sku(id, sku), "name".to_owned(), row.name];
@@ -131,11 +144,94 @@ async fn restore_bought(
         after = (last.user_id, last.product_id);
         let mut chunks = RestoreChunks::default();
         for row in page {
-            let key = keys::bought(id, stored(UserId::new(row.user_id))?);
-            chunks.push(["HSET".to_owned(), key, row.product_id.to_string(), row.units.to_string()]);
+            let key = keys::bought(id, stored(ProductId::new(row.product_id))?);
+            chunks.push(["HSET".to_owned(), key, row.user_id.to_string(), row.units.to_string()]);
         }
         cell.restore(&chunks.finish()).await?;
     }
+}
+
+async fn restore_coupons(
+    cell: &mut CellInRecovery,
+    id: CellId,
+    mysql: &MySqlPool,
+) -> Result<(), RecoverError> {
+    let mut chunks = RestoreChunks::default();
+    for row in restore::coupons(mysql, id).await? {
+        let coupon = stored(CouponId::new(row.coupon_id))?;
+        let time = |it: DateTime<Utc>| Some(it.timestamp_millis().to_string());
+        let number = |it: i64| Some(it.to_string());
+        let fields = [
+            ("name", Some(row.name)),
+            ("kind", Some(row.kind)),
+            ("value", number(row.value)),
+            ("max_amount", row.max_amount.and_then(number)),
+            ("min_order", row.min_order_amount.and_then(number)),
+            ("quantity", number(row.quantity)),
+            ("remaining", number(row.remaining)),
+            ("starts_at_ms", time(row.starts_at)),
+            ("ends_at_ms", time(row.ends_at)),
+            ("expires_at_ms", time(row.expires_at)),
+        ];
+        let mut words = vec!["HSET".to_owned(), keys::coupon(id, coupon)];
+        words
+            .extend(fields.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten());
+        chunks.push_all(words);
+        let text = coupon.to_string();
+        chunks.push(["ZADD".to_owned(), keys::coupons(id), text.clone(), text]);
+    }
+    Ok(cell.restore(&chunks.finish()).await?)
+}
+
+async fn restore_issues(
+    cell: &mut CellInRecovery,
+    id: CellId,
+    mysql: &MySqlPool,
+) -> Result<(), RecoverError> {
+    let mut after = (0, 0);
+    loop {
+        let page = restore::coupon_issues(mysql, id, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = (last.coupon_id, last.user_id);
+        let mut chunks = RestoreChunks::default();
+        for row in page {
+            let key = keys::issues(id, stored(CouponId::new(row.coupon_id))?);
+            let order = stored(row.order_id.map(OrderId::new).transpose())?;
+            let state = IssueState::from_parts(&row.state, order)
+                .ok_or_else(|| RecoverError::Row(format!("coupon state {:?} {order:?}", row.state)))?;
+            let mut text = format!("{} {}", state.as_str(), row.issued_at.timestamp_millis());
+            if let Some(order) = state.order() {
+                text += &format!(" {order}");
+            }
+            chunks.push(["HSET".to_owned(), key, row.user_id.to_string(), text]);
+        }
+        cell.restore(&chunks.finish()).await?;
+    }
+}
+
+/// The ranking's hours, and their sum.
+async fn restore_sales(cell: &mut CellInRecovery, id: CellId, mysql: &MySqlPool) -> Result<(), RecoverError> {
+    let running = hour_of(cell.clock_ms().await?);
+    let add = |key: String, product: ProductId, units: i64| {
+        ["ZADD".to_owned(), key, (-units).to_string(), keys::sold_member(product)]
+    };
+    let mut window: HashMap<ProductId, i64> = HashMap::new();
+    for hour in running - WINDOW_HOURS + 1..=running {
+        let mut chunks = RestoreChunks::default();
+        for row in restore::sold_in_hour(mysql, id, hour).await? {
+            let product = stored(ProductId::new(row.product_id))?;
+            *window.entry(product).or_default() += row.units;
+            chunks.push(add(keys::hour_sales(id, hour), product, row.units));
+        }
+        cell.restore(&chunks.finish()).await?;
+    }
+    let mut chunks = RestoreChunks::default();
+    for (product, units) in window {
+        chunks.push(add(keys::rolling_sales(id), product, units));
+    }
+    let rolled_to = (running - WINDOW_HOURS).to_string();
+    chunks.push(["HSET".to_owned(), keys::sales(id), "rolled_to".to_owned(), rolled_to]);
+    Ok(cell.restore(&chunks.finish()).await?)
 }
 
 async fn restore_idempotency(

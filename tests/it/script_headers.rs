@@ -67,7 +67,8 @@ fn every_header_has_its_sections_and_checks_come_before_writes() {
         let Some(first_event) = lines.iter().position(|it| it.contains("redis.call('XADD'")) else {
             continue;
         };
-        let writes = ["HSET", "HINCRBY", "HDEL", "'SET'", "ZADD", "DEL'", "ZINCRBY", "XTRIM"];
+        let writes =
+            ["HSET", "HINCRBY", "HDEL", "'SET'", "ZADD", "DEL'", "UNLINK", "ZREM", "ZINCRBY", "XTRIM"];
         for line in &lines[..first_event] {
             assert!(
                 !writes.iter().any(|it| line.contains(it)),

@@ -1,0 +1,45 @@
+#!lua
+-- coupon_set: open a campaign of coupons, or change what it says.
+--
+-- KEYS
+--   1  gate     string  the epoch in which this cell is open
+--   2  events   stream  one entry per change
+--   3  coupon   hash    name, kind, value, max_amount, min_order, quantity, remaining, starts_at_ms, ends_at_ms,
+--                       expires_at_ms
+--   4  coupons  zset    coupon ids, scored by themselves
+-- ARGV
+--   1   coupon_id      decimal text
+--   2   name           any text
+--   3   kind           fixed or percent
+--   4   value          minor units, or whole percent
+--   5   max_amount     most that a percentage takes off, or empty
+--   6   min_order      least total of an order that may use it, or empty
+--   7   quantity       units, those already issued included
+--   8   starts_at_ms   start of issuing
+--   9   ends_at_ms     its end
+--   10  expires_at_ms  end of use
+-- RETURNS  {outcome, issued, seq}
+--   BELOW_ISSUED  issued = units that users have already
+--   CREATED       seq = the event's number
+--   UPDATED       seq = the event's number
+-- EFFECTS  on CREATED and UPDATED: one coupon_set event; coupon and coupons are written
+-- COST     O(1)
+-- RETRY    safe: the same campaign again changes nothing but the event log
+
+local before = redis.call('HMGET', KEYS[3], 'quantity', 'remaining')
+local issued = before[1] and before[1] - before[2] or 0
+local remaining = ARGV[7] - issued
+if remaining < 0 then return {'BELOW_ISSUED', issued, 0} end
+local time = redis.call('TIME')
+local function or_dash(value) return value == '' and '-' or value end
+local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'coupon_set:1', string.format(
+  '%d %s %s %s %s %s %s %d %s %s %s %s', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1], ARGV[3], ARGV[4],
+  or_dash(ARGV[5]), or_dash(ARGV[6]), ARGV[7], remaining, ARGV[8], ARGV[9], ARGV[10], ARGV[2]))
+if not id then return {'CLOSED'} end
+redis.call('HSET', KEYS[3], 'name', ARGV[2], 'kind', ARGV[3], 'value', ARGV[4], 'quantity', ARGV[7],
+  'remaining', string.format('%d', remaining), 'starts_at_ms', ARGV[8], 'ends_at_ms', ARGV[9], 'expires_at_ms', ARGV[10])
+for field, value in pairs({max_amount = ARGV[5], min_order = ARGV[6]}) do
+  if value == '' then redis.call('HDEL', KEYS[3], field) else redis.call('HSET', KEYS[3], field, value) end
+end
+redis.call('ZADD', KEYS[4], ARGV[1], ARGV[1])
+return {before[1] and 'UPDATED' or 'CREATED', issued, tonumber(string.sub(id, #EPOCH + 2))}

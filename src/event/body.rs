@@ -1,0 +1,193 @@
+//! Bodies, word by word. `docs/events.md` lists them.
+
+use super::{CouponIssuedEvent, Event, OrderPaidEvent, PaidLine, ProductSetEvent, SkuSet, StoredKey};
+use crate::coupon::{CouponDescription, Discount, IssueId};
+use crate::idempotency::Fingerprint;
+use crate::ids::{CouponId, OptionId};
+use crate::product::SkuId;
+
+/// Reads the body of a kind. The outer `None`: no release's worker knows the kind; the inner: it is malformed.
+pub(super) fn parse(kind: &str, body: &str) -> Option<Option<Event>> {
+    let words = &mut Words(body);
+    Some(match kind {
+        "opener:1" => opener(words),
+        "user_created:1" => user_created(words),
+        "charged:1" => charged(words),
+        "product_set:1" => product_set(words),
+        "restocked:1" => restocked(words),
+        "product_deleted:1" => product_deleted(words),
+        "coupon_set:1" => coupon_set(words),
+        "coupon_issued:1" => coupon_issued(words),
+        "coupon_forgotten:1" => coupon_forgotten(words),
+        "order_paid:1" => order_paid(words),
+        _ => return None,
+    })
+}
+
+/// Takes a body apart, word by word.
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    fn word(&mut self) -> Option<&'a str> {
+        let (word, rest) = self.0.split_once(' ').unwrap_or((self.0, ""));
+        self.0 = rest;
+        (!word.is_empty()).then_some(word)
+    }
+
+    fn next<T: std::str::FromStr>(&mut self) -> Option<T> {
+        self.word()?.parse().ok()
+    }
+
+    /// `-` is an absent value.
+    fn next_or_dash<T: std::str::FromStr>(&mut self) -> Option<Option<T>> {
+        match self.word()? {
+            "-" => Some(None),
+            word => word.parse().ok().map(Some),
+        }
+    }
+
+    fn option(&mut self) -> Option<OptionId> {
+        OptionId::new(self.next()?).ok()
+    }
+
+    /// Fingerprint or `-`, then the key: all that is left.
+    fn key(&mut self) -> Option<Option<StoredKey>> {
+        match self.word()? {
+            "-" => Some(None),
+            word => {
+                Some(Some(StoredKey { fingerprint: Fingerprint::from_stored(word)?, key: self.0.to_owned() }))
+            }
+        }
+    }
+}
+
+fn opener(words: &mut Words) -> Option<Event> {
+    Some(Event::Opener { at_ms: words.next()?, kept: words.next()? })
+}
+
+fn user_created(words: &mut Words) -> Option<Event> {
+    Some(Event::UserCreated { at_ms: words.next()?, user: words.next()? })
+}
+
+fn charged(words: &mut Words) -> Option<Event> {
+    Some(Event::Charged {
+        at_ms: words.next()?,
+        user: words.next()?,
+        amount: words.next()?,
+        balance: words.next()?,
+        key: words.key()?,
+    })
+}
+
+fn product_set(words: &mut Words) -> Option<Event> {
+    let (at_ms, product) = (words.next()?, words.next()?);
+    let (starts_at_ms, ends_at_ms) = (words.next_or_dash()?, words.next_or_dash()?);
+    let limit_per_user = words.next_or_dash()?;
+    let skus = words.word()?;
+    let mut names: std::vec::IntoIter<String> =
+        serde_json::from_str::<Vec<String>>(words.0).ok()?.into_iter();
+    let name = names.next()?;
+    let sku = |text: &str| {
+        let mut parts = text.split(':');
+        Some(SkuSet {
+            option: OptionId::new(parts.next()?.parse().ok()?).ok()?,
+            price: parts.next()?.parse().ok()?,
+            initial: parts.next()?.parse().ok()?,
+            remaining: parts.next()?.parse().ok()?,
+            name: names.next()?,
+        })
+    };
+    let skus = skus.split(',').map(sku).collect::<Option<_>>()?;
+    Some(Event::ProductSet(ProductSetEvent {
+        at_ms,
+        product,
+        name,
+        starts_at_ms,
+        ends_at_ms,
+        limit_per_user,
+        skus,
+    }))
+}
+
+fn restocked(words: &mut Words) -> Option<Event> {
+    Some(Event::Restocked {
+        at_ms: words.next()?,
+        sku: SkuId { product: words.next()?, option: words.option()? },
+        delta: words.next()?,
+        remaining: words.next()?,
+        caller: words.next()?,
+        key: words.key()?,
+    })
+}
+
+fn product_deleted(words: &mut Words) -> Option<Event> {
+    let (at_ms, product) = (words.next()?, words.next()?);
+    let left = |text: &str| {
+        let (option, remaining) = text.split_once(':')?;
+        let option = OptionId::new(option.parse().ok()?).ok()?;
+        Some((SkuId { product, option }, remaining.parse().ok()?))
+    };
+    let remaining = words.word()?.split(',').map(left).collect::<Option<_>>()?;
+    Some(Event::ProductDeleted { at_ms, product, remaining })
+}
+
+fn coupon_set(words: &mut Words) -> Option<Event> {
+    let (at_ms, id) = (words.next()?, words.next()?);
+    let (kind, value, max_amount) = (words.word()?, words.next()?, words.next_or_dash()?);
+    let min_order_amount = words.next_or_dash()?;
+    let (quantity, remaining) = (words.next()?, words.next()?);
+    let coupon = CouponDescription {
+        id,
+        discount: Discount::from_parts(kind, value, max_amount)?,
+        min_order_amount,
+        quantity,
+        starts_at_ms: words.next()?,
+        ends_at_ms: words.next()?,
+        expires_at_ms: words.next()?,
+        name: words.0.to_owned(),
+    };
+    Some(Event::CouponSet { at_ms, coupon, remaining })
+}
+
+fn coupon_issued(words: &mut Words) -> Option<Event> {
+    let at_ms = words.next()?;
+    let issue = IssueId { coupon: words.next()?, user: words.next()? };
+    let (remaining, created_user) = (words.next()?, words.next::<u8>()? == 1);
+    let (kind, value, max_amount) = (words.word()?, words.next()?, words.next_or_dash()?);
+    Some(Event::CouponIssued(CouponIssuedEvent {
+        at_ms,
+        issue,
+        remaining,
+        created_user,
+        discount: Discount::from_parts(kind, value, max_amount)?,
+        expires_at_ms: words.next()?,
+        key: words.key()?,
+    }))
+}
+
+fn coupon_forgotten(words: &mut Words) -> Option<Event> {
+    Some(Event::CouponForgotten { at_ms: words.next()?, coupon: words.next()? })
+}
+
+fn order_paid(words: &mut Words) -> Option<Event> {
+    let (at_ms, user) = (words.next()?, words.next()?);
+    let (total, discount, balance) = (words.next()?, words.next()?, words.next()?);
+    let coupon = match words.next::<u64>()? {
+        0 => None,
+        id => Some(CouponId::new(id).ok()?),
+    };
+    let line = |text: &str| {
+        let mut parts = text.split(':');
+        let mut next = || parts.next();
+        Some(PaidLine {
+            sku: SkuId { product: next()?.parse().ok()?, option: OptionId::new(next()?.parse().ok()?).ok()? },
+            quantity: next()?.parse().ok()?,
+            unit_price: next()?.parse().ok()?,
+            remaining: next()?.parse().ok()?,
+            limited: next()? == "1",
+        })
+    };
+    let lines = words.word()?.split(',').map(line).collect::<Option<_>>()?;
+    let key = words.key()?;
+    Some(Event::OrderPaid(OrderPaidEvent { at_ms, user, total, discount, balance, coupon, lines, key }))
+}

@@ -1,0 +1,149 @@
+//! Coupons as buyers see them: campaigns, claims, and what a user has.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::App;
+use super::caller::Caller;
+use super::idempotency_key::{Keyed, Replay};
+use super::json::Json;
+use super::page::{Page, cut, page};
+use super::path::Path;
+use super::problem::{Problem, ProblemKind};
+use super::query::{List, Query};
+use super::reads::{in_time, list_of_user};
+use crate::coupon::{Coupon, Discount, IssueId, OwnCoupon, OwnCouponStatus};
+use crate::idempotency::Idempotency;
+use crate::ids::{CouponId, UserId};
+use crate::mysql::coupons::coupons_of_user;
+use crate::scripts::clock_read::clock_read;
+use crate::scripts::coupon_issue::{CouponIssue, coupon_issue};
+use crate::scripts::coupon_list::coupon_list;
+use crate::time;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimBody {
+    user_id: UserId,
+    coupon_id: CouponId,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IssueBody {
+    user_id: UserId,
+}
+
+/// A coupon that was just issued.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claimed {
+    coupon_id: CouponId,
+    user_id: UserId,
+    #[serde(serialize_with = "amount_or_object")]
+    discount: Discount,
+    status: &'static str,
+    #[serde(serialize_with = "time::serialize")]
+    issued_at: DateTime<Utc>,
+    #[serde(serialize_with = "time::serialize")]
+    expires_at: DateTime<Utc>,
+}
+
+/// By the contract: a fixed discount is its amount, any other is an object.
+fn amount_or_object<S: Serializer>(discount: &Discount, to: S) -> Result<S::Ok, S::Error> {
+    match discount {
+        Discount::Fixed(amount) => to.serialize_i64(*amount),
+        Discount::Percent { .. } => discount.serialize(to),
+    }
+}
+
+/// One page of the campaigns, by id.
+pub async fn list_coupons(State(app): State<App>, query: Query) -> Result<Page<Coupon>, Problem> {
+    let query = query.only(&["limit", "cursor"])?;
+    let (limit, after) = (query.limit()?, query.after(List::Coupons)?);
+    let mut coupons = coupon_list(&app.scripts, after, limit + 1).await?;
+    let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
+    Ok(page(&app, List::Coupons, &query, coupons, behind))
+}
+
+/// Takes one unit of a limited coupon for a user who exists.
+pub async fn claim_coupon(
+    State(app): State<App>,
+    caller: Caller,
+    keyed: Keyed,
+    Json(body): Json<ClaimBody>,
+) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
+    let user = caller.acting_for(body.user_id)?;
+    issue(&app, IssueId { coupon: body.coupon_id, user }, false, keyed.with(&body)).await
+}
+
+/// The same; it creates a missing user.
+pub async fn issue_coupon(
+    State(app): State<App>,
+    caller: Caller,
+    Path(coupon): Path<CouponId>,
+    keyed: Keyed,
+    Json(body): Json<IssueBody>,
+) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
+    let user = caller.acting_for(body.user_id)?;
+    issue(&app, IssueId { coupon, user }, true, keyed.with(&body)).await
+}
+
+async fn issue(
+    app: &App,
+    id: IssueId,
+    create: bool,
+    idempotency: Option<Idempotency>,
+) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
+    let ttl_ms = app.settings.idempotency_ttl_ms;
+    let shown = |at_ms| time::rfc3339(time::from_millis(at_ms));
+    match coupon_issue(&app.scripts, id, create, idempotency.as_ref(), ttl_ms).await? {
+        CouponIssue::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
+        CouponIssue::NotFound => Err(ProblemKind::CouponNotFound.into()),
+        CouponIssue::UserNotFound => Err(ProblemKind::UserNotFound.into()),
+        CouponIssue::NotStarted { starts_at_ms } => {
+            Err(Problem::new(ProblemKind::CouponNotStarted).with("startsAt", shown(starts_at_ms)))
+        }
+        CouponIssue::Expired { ended_at_ms } => {
+            Err(Problem::new(ProblemKind::CouponExpired).with("endsAt", shown(ended_at_ms)))
+        }
+        CouponIssue::AlreadyIssued => Err(ProblemKind::CouponAlreadyIssued.into()),
+        CouponIssue::SoldOut => Err(ProblemKind::CouponSoldOut.into()),
+        CouponIssue::Issued { issued, seen } => {
+            let claimed = Claimed {
+                coupon_id: id.coupon,
+                user_id: id.user,
+                discount: issued.discount,
+                status: "issued",
+                issued_at: time::from_millis(issued.issued_at_ms),
+                expires_at: time::from_millis(issued.expires_at_ms),
+            };
+            Ok((StatusCode::CREATED, Replay(seen), Json(claimed)))
+        }
+    }
+}
+
+/// One page of a user's coupons, newest first.
+pub async fn list_coupons_of_user(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user): Path<UserId>,
+    query: Query,
+) -> Result<Page<OwnCoupon>, Problem> {
+    let (list, query) = (List::CouponsOfUser(user), query.only(&["status", "limit", "cursor"])?);
+    let (limit, before, status) = (query.limit()?, query.before(list)?, status_of(&query)?);
+    list_of_user(&app, caller, user).await?;
+    let now = time::from_millis(clock_read(&app.scripts, app.scripts.cells().of_user(user)).await?);
+    let mut coupons = in_time(coupons_of_user(&app.mysql, user, now, status, before, limit + 1)).await?;
+    let behind = cut(&mut coupons, limit, |it| it.seq);
+    Ok(page(&app, list, &query, coupons, behind))
+}
+
+/// The status that a list is asked for; `None`: any.
+fn status_of(query: &Query) -> Result<Option<OwnCouponStatus>, Problem> {
+    let Some(text) = query.get("status") else { return Ok(None) };
+    let status = OwnCouponStatus::parse(text);
+    status.map(Some).ok_or_else(|| Problem::parameter("status", "must be issued, held, used or expired"))
+}

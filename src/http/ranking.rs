@@ -1,0 +1,46 @@
+//! What sells.
+
+use axum::extract::State;
+
+use super::App;
+use super::json::Json;
+use super::problem::Problem;
+use super::query::Query;
+use super::reads::{catch_up, within};
+use crate::cell::CellId;
+use crate::mysql::ranking::most_sold;
+use crate::ranking::{RANKED_MAX, RankedProduct, WINDOW_HOURS, hour_of};
+use crate::scripts::clock_read::clock_read;
+use crate::scripts::product_list::product_get;
+use crate::scripts::ranking_top::ranking_top;
+
+/// How long MySQL may add up the window's orders: it reads them all.
+const ORDERS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The products of which most units were sold in the running UTC hour and the 71 before it: from the sorted
+/// set, or computed from the order rows in MySQL.
+pub async fn top_products(State(app): State<App>, query: Query) -> Result<Json<Vec<RankedProduct>>, Problem> {
+    let query = query.only(&["limit", "source"])?;
+    let limit = query.integer("limit", 1..=RANKED_MAX as u64, 5)? as usize;
+    match query.get("source") {
+        None | Some("ranking") => Ok(Json(ranking_top(&app.scripts, limit).await?)),
+        Some("orders") => Ok(Json(from_orders(&app, limit).await?)),
+        Some(_) => Err(Problem::parameter("source", "must be ranking or orders")),
+    }
+}
+
+async fn from_orders(app: &App, limit: usize) -> Result<Vec<RankedProduct>, Problem> {
+    for cell in app.scripts.cells().all() {
+        catch_up(app, cell).await;
+    }
+    let since = hour_of(clock_read(&app.scripts, CellId(0)).await?) - WINDOW_HOURS + 1;
+    let mut ranked = Vec::with_capacity(limit);
+    for (product, sold) in within(ORDERS_TIMEOUT, most_sold(&app.mysql, since, limit)).await? {
+        // Deleted since MySQL was read: it has no place any more.
+        let Some((product, _)) = product_get(&app.scripts, product).await? else { continue };
+        let rank = ranked.len() + 1;
+        let (id, price, stock) = (product.id, product.price, product.stock);
+        ranked.push(RankedProduct { rank, id, name: product.name, price, stock, sold });
+    }
+    Ok(ranked)
+}
