@@ -51,6 +51,10 @@ pub struct Settings {
     /// Memory in Redis: rate × time × about 110 bytes.
     pub idempotency_ttl_ms: u64,
 
+    /// How long a sale or campaign that is over stays in Redis, in milliseconds. Default 7 days; allowed 1 minute
+    /// to 1 year. Then its product is no longer listed, as if deleted; MySQL keeps everything.
+    pub keep_ended_ms: u64,
+
     /// Persisted events that stay in Redis, for a MySQL failover that lost its tail. Default 100,000;
     /// at least 1, since the newest entry says where the log stands. The same on all nodes.
     pub keep_events: u64,
@@ -133,6 +137,7 @@ impl Default for Settings {
             charge_limit: 1_000_000_000,
             wallet_limit: 10_000_000_000,
             idempotency_ttl_ms: 24 * 60 * 60 * 1_000,
+            keep_ended_ms: 7 * 24 * 60 * 60 * 1_000,
             keep_events: 100_000,
             backlog_bound: 1_000_000,
             persist_batch_events: 2_000,
@@ -164,6 +169,7 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("charge_limit", 1..=PRICE_MAX as u64),
     ("wallet_limit", 1..=AMOUNT_MAX as u64 / 10),
     ("idempotency_ttl_ms", 1_000..=30 * 24 * 60 * 60 * 1_000),
+    ("keep_ended_ms", 60_000..=365 * 24 * 60 * 60 * 1_000),
     ("keep_events", 1..=100_000_000),
     ("backlog_bound", 100..=100_000_000),
     ("persist_batch_events", 1..=10_000),

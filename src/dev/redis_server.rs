@@ -32,6 +32,8 @@ pub struct RedisOptions {
     pub fsync: Fsync,
     /// Further arguments, such as `--cluster-enabled yes`; a setting given here wins.
     pub extra_args: Vec<String>,
+    /// Variables of its environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// A running Redis server with its data in `<data_dir>/redis`.
@@ -109,6 +111,7 @@ async fn launch(
     };
     let mut command = Command::new(program);
     command
+        .envs(options.env.iter().map(|(name, value)| (name, value)))
         .args(["--port", &port.to_string()])
         .args(["--bind", "127.0.0.1"])
         .args(["--protected-mode", "yes"])

@@ -135,8 +135,8 @@ pub async fn list_coupons_of_user(
     let (list, query) = (List::CouponsOfUser(user), query.only(&["status", "limit", "cursor"])?);
     let (limit, before, status) = (query.limit()?, query.before(list)?, status_of(&query)?);
     list_of_user(&app, caller, user).await?;
-    let now = time::from_millis(clock_read(&app.scripts, app.scripts.cells().of_user(user)).await?);
-    let mut coupons = in_time(coupons_of_user(&app.mysql, user, now, status, before, limit + 1)).await?;
+    let now_ms = clock_read(&app.scripts, app.scripts.cells().of_user(user)).await?;
+    let mut coupons = in_time(coupons_of_user(&app.mysql, user, now_ms, status, before, limit + 1)).await?;
     let behind = cut(&mut coupons, limit, |it| it.seq);
     Ok(page(&app, list, &query, coupons, behind))
 }

@@ -2,12 +2,12 @@
 
 use sqlx::MySqlConnection;
 
+use super::datetime;
 use crate::cell::{CellId, Seq};
 use crate::coupon::CouponDescription;
 use crate::event::ProductSetEvent;
 use crate::ids::{CouponId, ProductId};
 use crate::product::SkuId;
-use crate::time::from_millis;
 
 /// Everything but the units left, which are folded with those that buyers change.
 pub(super) enum CatalogueChange {
@@ -55,8 +55,8 @@ async fn write_product(
     .bind(cell.0)
     .bind(&set.name)
     .bind(options.join(","))
-    .bind(set.starts_at_ms.map(from_millis))
-    .bind(set.ends_at_ms.map(from_millis))
+    .bind(set.starts_at_ms.map(datetime))
+    .bind(set.ends_at_ms.map(datetime))
     .bind(set.limit_per_user)
     .bind(seq)
     .bind(seq)
@@ -143,9 +143,9 @@ async fn write_coupon(
     .bind(coupon.discount.max_amount())
     .bind(coupon.min_order_amount)
     .bind(coupon.quantity)
-    .bind(from_millis(coupon.starts_at_ms))
-    .bind(from_millis(coupon.ends_at_ms))
-    .bind(from_millis(coupon.expires_at_ms))
+    .bind(datetime(coupon.starts_at_ms))
+    .bind(datetime(coupon.ends_at_ms))
+    .bind(datetime(coupon.expires_at_ms))
     .bind(seq)
     .execute(connection)
     .await

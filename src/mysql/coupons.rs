@@ -1,20 +1,20 @@
 //! Coupons as read from MySQL.
 
-use chrono::{DateTime, Utc};
 use sqlx::mysql::{MySqlPool, MySqlRow};
 use sqlx::{FromRow, Row};
 
-use super::decode;
+use super::{datetime, decode};
 use crate::cell::Seq;
 use crate::coupon::{Discount, OwnCoupon, OwnCouponStatus};
 use crate::ids::{CouponId, OrderId, UserId};
+use crate::time::Millis;
 
 /// The newest `limit` coupons of a user that were issued before an event, newest first, with their status at
-/// `now`. A user's numbers are of one cell, so they tell the order.
+/// `now_ms`. A user's numbers are of one cell, so they tell the order.
 pub async fn coupons_of_user(
     pool: &MySqlPool,
     user: UserId,
-    now: DateTime<Utc>,
+    now_ms: Millis,
     status: Option<OwnCouponStatus>,
     before: Seq,
     limit: usize,
@@ -29,7 +29,7 @@ pub async fn coupons_of_user(
              WHERE i.user_id = ? AND i.issued_seq < ?\
          ) own WHERE ? IN ('', status) ORDER BY issued_seq DESC LIMIT ?",
     )
-    .bind(now)
+    .bind(datetime(now_ms))
     .bind(user.get())
     .bind(before)
     .bind(status.map_or("", OwnCouponStatus::as_str))

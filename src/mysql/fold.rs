@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::NaiveDateTime;
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments, MySqlConnection};
 
 use super::catalogue::CatalogueChange;
+use super::datetime;
 use super::tables::{
     COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, ORDER_LINES, ORDERS, OUTBOX,
     PAYMENTS, SKUS, WALLETS,
@@ -18,7 +19,7 @@ use crate::ids::{CouponId, OrderId, UserId};
 use crate::message::{MessageKind, cloud_event};
 use crate::money::Amount;
 use crate::product::SkuId;
-use crate::time::{Millis, from_millis};
+use crate::time::Millis;
 
 /// The rows of a batch. Absolute values are folded to the last one.
 #[derive(Default)]
@@ -40,9 +41,9 @@ pub(super) struct Fold {
 struct IssueRow {
     state: IssueState,
     seq: Seq,
-    at: DateTime<Utc>,
+    at: NaiveDateTime,
     /// Number and time of the event that issued it, where that is in the batch.
-    issued: Option<(Seq, DateTime<Utc>)>,
+    issued: Option<(Seq, NaiveDateTime)>,
 }
 
 struct LedgerRow {
@@ -52,13 +53,13 @@ struct LedgerRow {
     amount: Amount,
     balance: Amount,
     order: Option<OrderId>,
-    at: DateTime<Utc>,
+    at: NaiveDateTime,
 }
 
 struct OrderRow {
     id: OrderId,
     seq: Seq,
-    at: DateTime<Utc>,
+    at: NaiveDateTime,
     paid: OrderPaidEvent,
 }
 
@@ -68,7 +69,7 @@ struct IdempotencyRow {
     seq: Seq,
     /// What Redis's record holds behind the fingerprint.
     answer: String,
-    at: DateTime<Utc>,
+    at: NaiveDateTime,
 }
 
 pub(super) struct Dead {
@@ -112,7 +113,7 @@ impl Fold {
             }
             Holding::Issue(issue) => {
                 if let Some(state) = value.and_then(IssueState::from_number) {
-                    let at = from_millis(event.at_ms());
+                    let at = datetime(event.at_ms());
                     let issued = self.issues.get(&issue).and_then(|it| it.issued);
                     self.issues.insert(issue, IssueRow { state, seq, at, issued });
                 }
@@ -126,7 +127,7 @@ impl Fold {
         match event {
             Event::Opener { .. } | Event::UserCreated { .. } => {}
             Event::Charged { at_ms, user, amount, balance, key } => {
-                let at = from_millis(at_ms);
+                let at = datetime(at_ms);
                 self.ledger.push(LedgerRow { seq, user, kind: "charge", amount, balance, order: None, at });
                 self.add_key(user.get(), key, seq, at_ms, || format!("{balance}"));
             }
@@ -150,7 +151,7 @@ impl Fold {
     fn add_issue(&mut self, seq: Seq, event: CouponIssuedEvent) {
         let CouponIssuedEvent { at_ms, issue, discount, expires_at_ms, key, .. } = event;
         if let Some(row) = self.issues.get_mut(&issue) {
-            row.issued = Some((seq, from_millis(at_ms)));
+            row.issued = Some((seq, datetime(at_ms)));
         }
         self.add_key(issue.user.get(), key, seq, at_ms, || {
             let max_amount = discount.max_amount().map_or("-".to_owned(), |it| it.to_string());
@@ -159,7 +160,7 @@ impl Fold {
     }
 
     fn add_order(&mut self, position: Position, mut paid: OrderPaidEvent) {
-        let (seq, at) = (position.seq, from_millis(paid.at_ms));
+        let (seq, at) = (position.seq, datetime(paid.at_ms));
         let Some(order) = paid.order(CellId(self.cell), position) else { return };
         let id = order.order_id;
         let message = cloud_event(MessageKind::OrderPaid, CellId(self.cell), seq, &order);
@@ -192,7 +193,7 @@ impl Fold {
     ) {
         if let Some(key) = key {
             let answer = format!("{seq} {at_ms} {}", fields());
-            self.idempotency.push(IdempotencyRow { scope, key, seq, answer, at: from_millis(at_ms) });
+            self.idempotency.push(IdempotencyRow { scope, key, seq, answer, at: datetime(at_ms) });
         }
     }
 

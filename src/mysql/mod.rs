@@ -4,6 +4,7 @@ pub mod audit;
 mod catalogue;
 pub mod cells;
 pub mod coupons;
+pub mod ended;
 mod fold;
 pub mod history;
 pub mod named_lock;
@@ -17,10 +18,12 @@ mod tables;
 
 use std::time::Duration;
 
+use chrono::NaiveDateTime;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{Connection, Executor, MySqlConnection};
 
 use crate::config::Secret;
+use crate::time::{Millis, from_millis};
 
 /// The schema, in the binary.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -83,6 +86,12 @@ pub async fn migrate(url: &Secret) -> Result<(), sqlx::Error> {
 }
 
 /// A row holds what this release cannot read.
+/// A time for a DATETIME column. Bound as `DateTime<Utc>` it would go as a TIMESTAMP, and MariaDB 10.11 makes NULL of
+/// one behind January 2038.
+fn datetime(at_ms: Millis) -> NaiveDateTime {
+    from_millis(at_ms).naive_utc()
+}
+
 fn decode(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }

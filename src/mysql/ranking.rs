@@ -2,10 +2,9 @@
 
 use sqlx::mysql::MySqlPool;
 
-use super::decode;
+use super::{datetime, decode};
 use crate::ids::ProductId;
 use crate::ranking::{HOUR_MS, Hour};
-use crate::time::from_millis;
 
 /// The `limit` listed products of which most units were paid for since the beginning of an hour and have not
 /// been refunded, best first, ties by lower id.
@@ -21,7 +20,7 @@ pub async fn most_sold(
          WHERE o.status = 'paid' AND o.paid_at >= ? \
          GROUP BY l.product_id ORDER BY units DESC, l.product_id LIMIT ?",
     )
-    .bind(from_millis(since * HOUR_MS))
+    .bind(datetime(since * HOUR_MS))
     .bind(limit as u64)
     .fetch_all(pool)
     .await?;

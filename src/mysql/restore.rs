@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::mysql::MySqlPool;
 
+use super::datetime;
 use crate::cell::CellId;
 use crate::money::Amount;
 use crate::ranking::{HOUR_MS, Hour};
-use crate::time::from_millis;
+use crate::time::Millis;
 
 /// A wallet.
 #[derive(Debug, sqlx::FromRow)]
@@ -193,8 +194,8 @@ pub async fn sold_in_hour(pool: &MySqlPool, cell: CellId, hour: Hour) -> Result<
          WHERE o.cell = ? AND o.status = 'paid' AND o.paid_at >= ? AND o.paid_at < ? GROUP BY l.product_id",
     )
     .bind(cell.0)
-    .bind(from_millis(hour * HOUR_MS))
-    .bind(from_millis((hour + 1) * HOUR_MS))
+    .bind(datetime(hour * HOUR_MS))
+    .bind(datetime((hour + 1) * HOUR_MS))
     .fetch_all(pool)
     .await
 }
@@ -209,11 +210,11 @@ pub struct IdempotencyRow {
     pub at: DateTime<Utc>,
 }
 
-/// The next records younger than `since`, behind a user and key.
+/// The next records younger than `since_ms`, behind a user and key.
 pub async fn idempotency(
     pool: &MySqlPool,
     cell: CellId,
-    since: DateTime<Utc>,
+    since_ms: Millis,
     after: (u64, &str),
     limit: u32,
 ) -> Result<Vec<IdempotencyRow>, sqlx::Error> {
@@ -226,7 +227,7 @@ pub async fn idempotency(
     .bind(after.0)
     .bind(after.1)
     .bind(cell.0)
-    .bind(since)
+    .bind(datetime(since_ms))
     .bind(limit)
     .fetch_all(pool)
     .await

@@ -1,5 +1,6 @@
-//! The write-behind: events from Redis to MySQL, messages from MySQL to RabbitMQ, and recoveries.
+//! The write-behind: events from Redis to MySQL, messages from MySQL to RabbitMQ, recoveries, and forgetting.
 
+mod forget;
 mod persist;
 mod publish;
 mod rebuild;
@@ -12,6 +13,7 @@ use sqlx::mysql::MySqlPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use forget::{ForgetError, Forgotten, forget};
 pub use persist::drain as drain_events;
 pub use publish::drain as drain_outbox;
 pub use rebuild::{Progress, Silent};
@@ -41,6 +43,8 @@ impl Worker {
             loops.spawn(supervise("persist", move || persist::run(worker.clone(), cell, token.clone())));
             let (worker, token) = (self.clone(), stop.clone());
             loops.spawn(supervise("publish", move || publish::run(worker.clone(), cell, token.clone())));
+            let (worker, token) = (self.clone(), stop.clone());
+            loops.spawn(supervise("forget", move || forget::run(worker.clone(), cell, token.clone())));
         }
         loops.close();
         loops.wait().await;

@@ -132,7 +132,7 @@ fn as_message<'a>(row: &'a OutboxRow, id: &'a str) -> Message<'a> {
     Message { id, routing_key: &row.kind, body: &row.payload }
 }
 
-/// Publishes until the outbox is empty; for tests and orderly shutdowns.
+/// Publishes until the outbox is empty, or waits until whoever has the lock did; for tests and orderly shutdowns.
 ///
 /// # Errors
 /// What still failed when `patience` was over.
@@ -140,16 +140,27 @@ pub async fn drain(worker: &Worker, cell: CellId, patience: Duration) -> Result<
     let deadline = Instant::now() + patience;
     loop {
         let drained = async {
-            let publisher = connect(worker).await?;
+            let mut mine = None;
             while outbox::depth(&worker.mysql, cell).await? > 0 {
-                if round(worker, cell, &publisher).await?.confirmed == 0 {
+                if mine.is_none()
+                    && let Some(lock) = NamedLock::try_take(&worker.mysql, "publish", cell).await?
+                {
+                    mine = Some((lock.keep(), connect(worker).await?));
+                }
+                let confirmed = match &mine {
+                    Some((_, publisher)) => round(worker, cell, publisher).await?.confirmed,
+                    None => 0,
+                };
+                if confirmed == 0 {
                     tokio::time::sleep(IDLE_PAUSE).await;
                 }
                 if Instant::now() > deadline {
                     return Err(PublishError::TimedOut(patience).into());
                 }
             }
-            publisher.close().await;
+            if let Some((_, publisher)) = mine {
+                publisher.close().await;
+            }
             Ok::<_, PublishRoundError>(())
         };
         match drained.await {

@@ -242,10 +242,10 @@ async fn restore_idempotency(
 ) -> Result<(), RecoverError> {
     let ttl_ms = ttl_ms as i64;
     // The clock that set the records decides when they end.
-    let since = crate::time::from_millis(cell.clock_ms().await? - ttl_ms);
+    let since_ms = cell.clock_ms().await? - ttl_ms;
     let mut after = (0, String::new());
     loop {
-        let page = restore::idempotency(mysql, id, since, (after.0, &after.1), PAGE).await?;
+        let page = restore::idempotency(mysql, id, since_ms, (after.0, &after.1), PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = (last.user_id, last.idem_key.clone());
         let mut chunks = RestoreChunks::default();

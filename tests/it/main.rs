@@ -3,6 +3,7 @@
 mod cell_dump;
 mod engine_process;
 mod test_app;
+mod test_clock;
 mod test_servers;
 mod wire;
 
@@ -10,12 +11,15 @@ mod bad_input;
 mod balance_charge;
 mod commands;
 mod connections;
+mod coupon_issue;
 mod engine_kill;
+mod forgetting;
 mod history;
 mod order_place;
 mod problems;
 mod product_set;
 mod purchase;
+mod ranking;
 mod recovery;
 mod script_headers;
 mod watermark;

@@ -1,24 +1,10 @@
 //! What was in Redis and is gone comes back, and nothing is sold that is not there.
 
-use std::time::Duration;
-
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::cell_dump::{connect, dump};
-use super::test_app::{CELL, TestApp};
-
-/// Waits for a condition that a recovery brings about.
-macro_rules! eventually {
-    ($condition:expr) => {{
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        while !$condition {
-            assert!(std::time::Instant::now() < deadline, "never came true: {}", stringify!($condition));
-            tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }};
-}
+use super::test_app::{CELL, TestApp, eventually};
 
 /// Every kind of state that exists.
 async fn fill(app: &TestApp) {
@@ -42,6 +28,32 @@ async fn fill(app: &TestApp) {
     assert_eq!(order.status, StatusCode::CREATED, "{order:?}");
     let restock = app.post_once("/admin/products/1/stock", "restock key", json!({"delta": -3})).await;
     assert_eq!(restock.status, StatusCode::OK, "{restock:?}");
+    // A window that ends behind 2038, a product that is gone, and one that came back.
+    let far = json!({"name": "far", "price": 0, "stock": 1, "saleStartsAt": "2020-01-01T00:00:00Z", "saleEndsAt": "9999-12-31T23:59:59.999Z"});
+    assert_eq!(app.put("/admin/products/3", far.clone()).await.status, StatusCode::CREATED);
+    for product in ["/admin/products/4", "/admin/products/5"] {
+        assert_eq!(app.put(product, far.clone()).await.status, StatusCode::CREATED);
+        assert_eq!(app.send(Method::DELETE, product, &[], "").await.status, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(
+        app.put("/admin/products/5", json!({"name": "again", "price": 1, "stock": 2})).await.status,
+        StatusCode::CREATED
+    );
+    // Coupons: given and used, over, capped, never given.
+    app.campaign(1, 5, json!({"minOrderAmount": 0})).await;
+    app.campaign(2, 5, json!({"discount": {"kind": "percent", "value": 15, "maxAmount": 40}})).await;
+    app.campaign(3, 0, json!({"expiresAt": "2020-01-01T00:00:00Z"})).await;
+    for (user, coupon) in [(2, 1), (3, 1), (3, 2)] {
+        let claimed =
+            app.post_once("/coupons", "claim key", json!({"userId": user, "couponId": coupon})).await;
+        let expected =
+            if (user, coupon) == (3, 2) { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
+        assert_eq!(claimed.status, expected, "{claimed:?}");
+    }
+    let made = app.post("/coupons/2/issue", json!({"userId": 77})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let order = json!({"userId": 3, "couponId": 1, "items": [{"productId": 1, "quantity": 1}]});
+    assert_eq!(app.post("/orders", order).await.body["discount"], 10);
 }
 
 async fn epoch(app: &TestApp) -> i64 {
@@ -96,7 +108,7 @@ async fn a_new_engine_goes_on_in_the_same_epoch() {
     fill(&app).await;
     app.stop_engine().await;
     app.start_engine().await;
-    assert_eq!(app.balance(3).await, 50_000);
+    assert_eq!(app.balance(3).await, 49_010);
     assert_eq!(epoch(&app).await, 1);
     app.finish().await;
 }

@@ -17,7 +17,21 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::test_clock::TestClock;
 use super::test_servers;
+
+/// Waits for a condition that a recovery brings about.
+macro_rules! eventually {
+    ($condition:expr) => {{
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !$condition {
+            assert!(std::time::Instant::now() < deadline, "never came true: {}", stringify!($condition));
+            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }};
+}
+pub(crate) use eventually;
 
 /// The only cell of a test engine.
 pub const CELL: CellId = CellId(0);
@@ -105,6 +119,16 @@ impl TestApp {
     /// Starts an engine whose settings differ from the defaults.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let (redis, folder) = test_servers::redis().await;
+        Self::start_on(redis, folder, change).await
+    }
+
+    /// Starts an engine on a Redis whose clock the test can move.
+    pub async fn start_with_clock(change: impl FnOnce(&mut Settings)) -> (Self, TestClock) {
+        let (redis, folder, clock) = test_servers::redis_with_clock().await;
+        (Self::start_on(redis, folder, change).await, clock)
+    }
+
+    async fn start_on(redis: PrivateRedis, folder: PathBuf, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = fresh_settings(redis.url()).await;
         change(&mut settings);
         mysql::migrate(&settings.mysql_url).await.unwrap();
@@ -187,6 +211,17 @@ impl TestApp {
         let body = json!({ "name": format!("Product {product}"), "price": price, "stock": stock });
         let answer = self.put(&format!("/admin/products/{product}"), body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    }
+
+    /// A campaign of fixed discounts that runs now; `changes` replace fields.
+    pub async fn campaign(&self, coupon: u64, quantity: i64, changes: Value) {
+        let mut body = json!({
+            "name": format!("Campaign {coupon}"), "discount": {"kind": "fixed", "value": 10}, "quantity": quantity,
+            "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2999-01-01T00:00:00Z"
+        });
+        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let answer = self.put(&format!("/admin/coupons/{coupon}"), body).await;
+        assert!(answer.status.is_success(), "{answer:?}");
     }
 
     pub async fn balance(&self, user: u64) -> i64 {

@@ -10,6 +10,8 @@ use firstcome::dev::{
 };
 use tokio::sync::OnceCell;
 
+use super::test_clock::TestClock;
+
 /// URLs of the servers that all tests share. Nobody may stop these.
 pub struct SharedServers {
     pub mysql_url: String,
@@ -56,14 +58,23 @@ pub fn fresh_folder() -> PathBuf {
 /// A Redis of one's own, with the durable settings.
 pub async fn redis() -> (PrivateRedis, PathBuf) {
     let folder = fresh_folder();
-    let redis = start_redis(&folder, Vec::new()).await;
+    let redis = start_redis(&folder, RedisOptions::default()).await;
     (redis, folder)
 }
 
-pub async fn start_redis(folder: &Path, extra_args: Vec<String>) -> PrivateRedis {
+/// The same, with a clock that the test can move.
+pub async fn redis_with_clock() -> (PrivateRedis, PathBuf, TestClock) {
+    let folder = fresh_folder();
+    let clock = TestClock::new(&folder);
+    let redis = start_redis(&folder, RedisOptions { env: clock.env(), ..RedisOptions::default() }).await;
+    (redis, folder, clock)
+}
+
+/// Tests kill Redis, never the machine: what the kernel has is safe.
+pub async fn start_redis(folder: &Path, options: RedisOptions) -> PrivateRedis {
     let port = ports::free().unwrap();
     run_folder();
-    PrivateRedis::start(&binaries(), folder, port, RedisOptions { fsync: Fsync::EverySec, extra_args })
+    PrivateRedis::start(&binaries(), folder, port, RedisOptions { fsync: Fsync::EverySec, ..options })
         .await
         .unwrap()
 }
