@@ -5,7 +5,7 @@
 --   1  gate       string  the epoch in which this cell is open
 --   2  events     stream  one entry per change
 --   3  product    hash    name, options (ids in the order shown, "0" for none), unlisted (ids left out since,
---                         ascending), starts_at_ms, ends_at_ms, limit
+--                         ascending), starts_at_ms, ends_at_ms, limit, born (number of its first event)
 --   4  products   zset    product ids, scored by themselves
 --   5… skus       hash    one for each option given: name, price, remaining, initial, starts_at_ms, ends_at_ms, limit
 -- ARGV
@@ -74,6 +74,7 @@ local function window_and_limit(key)
   end
 end
 redis.call('HSET', KEYS[3], 'name', ARGV[2], 'options', options)
+if not before[1] then redis.call('HSET', KEYS[3], 'born', string.sub(id, #EPOCH + 2)) end
 if #unlisted > 0 then
   redis.call('HSET', KEYS[3], 'unlisted', table.concat(unlisted, ','))
 else
