@@ -99,14 +99,13 @@ async fn of_two_refusals_of_a_claim_the_first_is_told() {
     set_campaign(&table.app, 2, future).await;
     set_campaign(&table.app, 5, json!({})).await;
 
-    let not_json = Request::post("/coupons", json!({})).saying("{").under("used");
     let ended = json!({"endsAt": ENDED});
     let starts = json!({"startsAt": BEGINS});
     let none = || json!({});
-    let errors = json!({"errors": [{"pointer": "#", "detail": "~text"}]});
+    let errors = json!({"errors": [{"pointer": "#/couponId", "detail": "~text"}]});
     // Both of a pair apply to its request: the first is told.
     let cases = [
-        ("invalid_request", "idempotency_key_reused", not_json, errors),
+        ("invalid_request", "idempotency_key_reused", claim(user, 0).under("used"), errors),
         ("idempotency_key_reused", "coupon_not_found", claim(user, 98).under("used"), none()),
         ("coupon_not_found", "user_not_found", claim(stranger, 98), none()),
         ("user_not_found", "coupon_not_started", claim(stranger, 2), none()),

@@ -184,7 +184,8 @@ async fn of_two_refusals_of_an_order_the_first_is_told() {
     let mut table = Table::of(CALLS).await;
     let app = &table.app;
     let limited = |window: &str, stock: u64| json!({"name": "A", "price": 1_000, "stock": stock, "limitPerUser": 2, window: PAST});
-    // 1: over, at most 2 a user, none left. 2: on sale, at most 2, none left. 3: none left. 4: dear. 5: over.
+    // 1 and 5: over, at most 2 a user; 2 and 6: on sale, at most 2; of 1, 2 and 3 none is left. 4: too dear.
+    // 7: over, none left, and an option to be named. 8: nothing wrong with it.
     set_product(app, 1, limited("saleEndsAt", 0)).await;
     set_product(app, 2, limited("saleStartsAt", 0)).await;
     app.product_with(3, 1_000, 0).await;

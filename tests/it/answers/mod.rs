@@ -338,12 +338,15 @@ async fn issue(app: &TestApp, user: u64, coupon: u64) {
 
 /// An order; each item is product, quantity.
 fn order(user: u64, items: &[(u64, u64)]) -> Request {
-    let items: Vec<Value> = items.iter().map(|it| json!({"productId": it.0, "quantity": it.1})).collect();
-    Request::post("/orders", json!({"userId": user, "items": items}))
+    Request::post("/orders", order_body(user, items))
 }
 
 /// The same with a coupon.
 fn order_with(user: u64, items: &[(u64, u64)], coupon: u64) -> Request {
+    Request::post("/orders", changed(order_body(user, items), json!({"couponId": coupon})))
+}
+
+fn order_body(user: u64, items: &[(u64, u64)]) -> Value {
     let items: Vec<Value> = items.iter().map(|it| json!({"productId": it.0, "quantity": it.1})).collect();
-    Request::post("/orders", json!({"userId": user, "items": items, "couponId": coupon}))
+    json!({"userId": user, "items": items})
 }

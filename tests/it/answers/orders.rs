@@ -39,7 +39,7 @@ async fn shop(app: &TestApp) {
     app.product_with(1, 1_000, 100).await;
     app.product_with(2, 0, 10).await;
     let shirt = json!({"name": "Shirt", "limitPerUser": 5, "options": [
-        {"id": 1, "name": "S", "price": 10, "stock": 4}, {"id": 2, "name": "L", "price": 20, "stock": 9}]});
+        {"id": 1, "name": "S", "price": 10, "stock": 2}, {"id": 2, "name": "L", "price": 20, "stock": 9}]});
     set_product(app, 3, shirt).await;
     set_product(app, 4, json!({"name": "Later", "price": 1, "stock": 9, "saleStartsAt": FUTURE})).await;
     set_product(app, 5, json!({"name": "Over", "price": 1, "stock": 9, "saleEndsAt": PAST})).await;
@@ -90,7 +90,7 @@ async fn purchases(table: &mut Table) {
 }
 
 async fn refusals(table: &mut Table) {
-    let option = |option: Value, quantity: u64| {
+    let option = |option: u64, quantity: u64| {
         let items = json!([{"productId": 3, "optionId": option, "quantity": quantity}]);
         Request::post("/orders", json!({"userId": 1, "items": items}))
     };
@@ -103,7 +103,7 @@ async fn refusals(table: &mut Table) {
     let cases = [
         ("a user nobody made", order(99, &[(1, 1)]), "user_not_found", json!({})),
         ("an unknown product", order(1, &[(1, 1), (99, 1)]), "product_not_found", about(99)),
-        ("an unknown option", option(json!(7), 1), "product_not_found", unknown_option),
+        ("an unknown option", option(7, 1), "product_not_found", unknown_option),
         (
             "an unneeded option",
             Request::post("/orders", unneeded),
@@ -113,8 +113,9 @@ async fn refusals(table: &mut Table) {
         ("before the sale", order(1, &[(4, 1)]), "sale_not_open", about(4)),
         ("after the sale", order(1, &[(5, 1)]), "sale_not_open", about(5)),
         // They have bought 3 of 5, of both options.
-        ("over the limit", option(json!(1), 3), "purchase_limit_exceeded", of_option(2)),
+        ("over the limit", option(1, 3), "purchase_limit_exceeded", of_option(2)),
         ("more than there is", order(1, &[(2, 1), (1, 93)]), "out_of_stock", left(1, 92)),
+        ("more of a size than there is", option(1, 2), "out_of_stock", of_option(1)),
         ("a used coupon", order_with(1, &[(1, 1)], 1), "invalid_coupon", used),
         ("too dear", order(1, &[(6, 1)]), "insufficient_balance", json!({})),
         ("no money at all", order(2, &[(1, 1)]), "insufficient_balance", json!({})),
