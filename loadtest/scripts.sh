@@ -50,6 +50,8 @@ per_second() {
   esac
   redis-benchmark -s "$socket" -n "$calls" -r 1000000000 -c 50 -P "$pipeline" --csv EVALSHA "$@" |
     tail -n 1 | cut -d, -f2 | tr -d '"'
+  # Each call must have appended its event; a few random numbers come twice.
+  [ "$(cli XLEN '{c0}:events')" -ge $((calls * 99 / 100)) ] || { echo "calls of $name failed" >&2; exit 1; }
 }
 
 key=00112233445566778899aabbccddeeff

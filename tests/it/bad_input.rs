@@ -7,9 +7,9 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::cell_dump::{Dump, connect, dump};
+use super::cell_dump::{connect, events, everything};
 use super::test_app::TestApp;
-use super::wire::{Wire, ask, assert_problem, head, request};
+use super::wire::{ask, assert_problem, head, request};
 
 const JSON: &[u8] = b"Content-Type: application/json";
 
@@ -62,26 +62,16 @@ async fn shop() -> TestApp {
     app
 }
 
-/// Everything in Redis: all keys, and how many events there are.
-async fn everything(app: &TestApp) -> (Dump, u64) {
-    let url = app.redis.url();
-    (dump(&url).await, events(&mut connect(&url).await).await)
-}
-
-async fn events(redis: &mut redis::aio::MultiplexedConnection) -> u64 {
-    redis::cmd("XLEN").arg("{c0}:events").query_async(redis).await.unwrap()
-}
-
 /// Sends all rows to one shop. Goal: each is refused as told, and not one of them changes anything.
 async fn all_are_refused(rows: Vec<Row>) {
     let app = shop().await;
-    let before = everything(&app).await;
+    let before = everything(&app.redis.url()).await;
     let mut redis = connect(&app.redis.url()).await;
     for row in &rows {
         row.check(&app).await;
         assert_eq!(events(&mut redis).await, before.1, "{} wrote an event", row.story);
     }
-    assert_eq!(everything(&app).await, before);
+    assert_eq!(everything(&app.redis.url()).await, before);
     println!("{} requests refused", rows.len());
     app.finish().await;
 }
@@ -683,54 +673,6 @@ async fn an_unknown_path_is_not_found() {
         }
     }
     all_are_refused(rows).await;
-}
-
-/// Goal: a method that a path does not have is 405, and `Allow` names those that it has.
-#[tokio::test]
-async fn a_wrong_method_is_told_the_right_ones() {
-    const ROUTES: [(&str, &[&str]); 14] = [
-        ("/users/1", &["PUT"]),
-        ("/users/1/balance", &["GET", "HEAD", "POST"]),
-        ("/users/1/balance/history", &["GET", "HEAD"]),
-        ("/users/1/orders", &["GET", "HEAD"]),
-        ("/balance", &["GET", "HEAD"]),
-        ("/balance/charge", &["POST"]),
-        ("/products", &["GET", "HEAD"]),
-        ("/products/1", &["GET", "HEAD"]),
-        ("/orders", &["POST"]),
-        ("/orders/1024", &["GET", "HEAD"]),
-        ("/admin/products/1/stock", &["POST"]),
-        ("/healthz", &["GET", "HEAD"]),
-        ("/readyz", &["GET", "HEAD"]),
-        ("/metrics", &["GET", "HEAD"]),
-    ];
-    let app = shop().await;
-    let before = everything(&app).await;
-    for (target, allowed) in ROUTES {
-        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB", "post"] {
-            if allowed.contains(&method) {
-                continue;
-            }
-            let call = format!("{method} {target}");
-            let mut wire = Wire::connect(&app).await;
-            wire.write(&request(&call, &[JSON], b"{}")).await;
-            let answer = match method {
-                "HEAD" => wire.head().await.unwrap(),
-                _ => wire.answer().await.unwrap(),
-            };
-            assert_eq!(answer.status, 405, "{call}: {answer:?}");
-            let mut told: Vec<&str> = answer.header("allow").unwrap_or_default().split(',').collect();
-            told.iter_mut().for_each(|it| *it = it.trim());
-            told.sort_unstable();
-            assert_eq!(told, allowed, "{call}: {answer:?}");
-            if method != "HEAD" {
-                assert_eq!(answer.code(), "method_not_allowed", "{call}");
-                assert_problem(&answer, &call);
-            }
-        }
-    }
-    assert_eq!(everything(&app).await, before);
-    app.finish().await;
 }
 
 /// One to three bytes are taken out, doubled, put in or replaced.

@@ -29,6 +29,15 @@ pub async fn dump(redis_url: &str) -> Dump {
     dump
 }
 
+/// All keys, and how many events there are.
+pub async fn everything(redis_url: &str) -> (Dump, u64) {
+    (dump(redis_url).await, events(&mut connect(redis_url).await).await)
+}
+
+pub async fn events(redis: &mut redis::aio::MultiplexedConnection) -> u64 {
+    redis::cmd("XLEN").arg("{c0}:events").query_async(redis).await.unwrap()
+}
+
 pub async fn connect(redis_url: &str) -> redis::aio::MultiplexedConnection {
     redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }

@@ -1,12 +1,14 @@
 //! Integration tests on real servers: one binary, so that the servers start once.
 
 mod cell_dump;
+mod contract;
 mod engine_process;
 mod test_app;
 mod test_clock;
 mod test_servers;
 mod wire;
 
+mod answers;
 mod bad_input;
 mod balance_charge;
 mod commands;
