@@ -17,7 +17,8 @@
 --   6  idem_ttl_ms  how long its record is kept
 --   7  read_epoch   with facts: the epoch and number of the event up to which whoever read them knew everything
 --   8  read_seq     of this order; else empty
---   9  facts        of an order that was paid at once, which the log or MySQL has; else empty
+--   9  facts        of an order that has no hash, which the log or MySQL has; else empty
+--   10 paid_seq     number of the event that paid it; else empty
 -- RETURNS  {outcome, answer}: answer = "<seq> <at_ms> <balance or -> <facts>"
 --   NOT_FOUND   no such order here, or not the caller's
 --   KEY_REUSED  the key was used for another request
@@ -33,7 +34,7 @@
 -- COST     O(lines), at most 50
 -- RETRY    safe: a second call answers NOT_NOW, or with a key REPLAYED
 
-local order = redis.call('HMGET', KEYS[3], 'status', 'facts')
+local order = redis.call('HMGET', KEYS[3], 'status', 'facts', 'payment')
 local status, facts = order[1] or 'paid', order[2] or ARGV[9]
 if facts == '' then return {'NOT_FOUND', ''} end
 local user, total, discount, coupon, placed_at, expires_at, paid_at, lines = string.match(
@@ -67,8 +68,9 @@ if not refunds then
   if ARGV[2] == 'cancelled' and is_due then return {'NOT_NOW', status} end
 end
 
-local balance = '-'
+local balance, paid_seq = '-', '0'
 if refunds then
+  paid_seq = order[3] and string.match(order[3], '^%d+') or ARGV[10]
   balance = string.format('%d', redis.call('HGET', tag .. 'user:' .. user, 'balance') + total - discount)
 end
 -- What each SKU will have left; "-" for one that went with its product.
@@ -87,8 +89,8 @@ if coupon ~= '0' then
   if of == ARGV[1] then issued_at = at end
 end
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'order_' .. ARGV[2] .. ':1', string.format(
-  '%d %s %s %s %s %s %s', now_ms, ARGV[1], facts, balance, table.concat(left, ','),
-  fingerprint == '' and '-' or fingerprint, ARGV[5]))
+  '%d %s %s %s %s %s %s %s %s', now_ms, ARGV[1], facts, balance, table.concat(left, ','),
+  issued_at and coupon or '0', paid_seq, fingerprint == '' and '-' or fingerprint, ARGV[5]))
 if not id then return {'CLOSED'} end
 local seq = string.sub(id, #EPOCH + 2)
 local answer = string.format('%s %d %s %s', seq, now_ms, balance, facts)

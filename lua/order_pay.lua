@@ -80,7 +80,7 @@ local held_since = held ~= '0' and string.match(redis.call('HGET', issues_key, u
 
 local paid_facts = string.format(
   '%s %d %d %s %s %s %d %s', user, total, discount, coupon, placed_at, expires_at, now_ms, lines)
-local freed = (coupon ~= held) and held or '0'
+local freed = held_since and coupon ~= held and held or '0'
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'order_settled:1', string.format(
   '%d %s %s %d %s %s %s', now_ms, ARGV[1], paid_facts, balance, freed,
   fingerprint == '' and '-' or fingerprint, ARGV[5]))

@@ -51,6 +51,9 @@ pub struct Settings {
     /// Memory in Redis: rate × time × about 110 bytes.
     pub idempotency_ttl_ms: u64,
 
+    /// How long an order that is placed for later payment can be paid, in milliseconds. Default 10 minutes; allowed
+    /// 1 s to 24 hours, and less than `keep_ended_ms`.
+    pub payment_window_ms: u64,
     /// How long a sale or campaign that is over stays in Redis since its end, or since it was last set if that is
     /// later, in milliseconds. Default 7 days; allowed 1 minute to 1 year. Then its product is no longer listed, as if deleted; MySQL keeps everything.
     pub keep_ended_ms: u64,
@@ -137,6 +140,7 @@ impl Default for Settings {
             charge_limit: 1_000_000_000,
             wallet_limit: 10_000_000_000,
             idempotency_ttl_ms: 24 * 60 * 60 * 1_000,
+            payment_window_ms: 10 * 60 * 1_000,
             keep_ended_ms: 7 * 24 * 60 * 60 * 1_000,
             keep_events: 100_000,
             backlog_bound: 1_000_000,
@@ -169,6 +173,7 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("charge_limit", 1..=PRICE_MAX as u64),
     ("wallet_limit", 1..=AMOUNT_MAX as u64 / 10),
     ("idempotency_ttl_ms", 1_000..=30 * 24 * 60 * 60 * 1_000),
+    ("payment_window_ms", 1_000..=24 * 60 * 60 * 1_000),
     ("keep_ended_ms", 60_000..=365 * 24 * 60 * 60 * 1_000),
     ("keep_events", 1..=100_000_000),
     ("backlog_bound", 100..=100_000_000),
@@ -245,6 +250,12 @@ impl Settings {
             if !number.is_some_and(|it| range.contains(&it)) {
                 return refuse(key, values[*key].to_string());
             }
+        }
+        // A campaign must outlive the orders that hold its coupons.
+        if self.payment_window_ms >= self.keep_ended_ms {
+            let allowed = format!("less than keep_ended_ms ({})", self.keep_ended_ms);
+            let (key, value) = ("payment_window_ms".to_owned(), self.payment_window_ms.to_string());
+            return Err(WrongSetting { key, value, allowed });
         }
         let schemes: [(&str, &Secret, &[&str]); 3] = [
             ("redis_url", &self.redis_url, &["redis://", "rediss://"]),

@@ -27,6 +27,18 @@ impl Discount {
         }
     }
 
+    /// What it takes off a total.
+    pub fn amount(self, total: Amount) -> Amount {
+        let amount = match self {
+            Self::Fixed(amount) => amount,
+            Self::Percent { value, max_amount } => {
+                let share = total * value / 100;
+                max_amount.map_or(share, |it| share.min(it))
+            }
+        };
+        amount.min(total)
+    }
+
     pub fn kind(self) -> &'static str {
         match self {
             Self::Fixed(_) => "fixed",
@@ -217,6 +229,15 @@ mod tests {
         assert_eq!(shown(percent), serde_json::json!({"kind": "percent", "value": 10, "maxAmount": 3}));
         assert_eq!(Discount::from_parts("percent", 10, Some(3)), Some(percent));
         assert_eq!(Discount::from_parts("gift", 1, None), None);
+    }
+
+    #[test]
+    fn a_percentage_is_rounded_down_and_nothing_exceeds_the_total() {
+        let percent = |value, max_amount| Discount::Percent { value, max_amount };
+        assert_eq!(percent(15, None).amount(99), 14);
+        assert_eq!(percent(15, Some(10)).amount(99), 10);
+        assert_eq!(percent(100, None).amount(9_999_999_999_999), 9_999_999_999_999);
+        assert_eq!((Discount::Fixed(500).amount(99), Discount::Fixed(5).amount(99)), (99, 5));
     }
 
     #[test]

@@ -5,17 +5,18 @@
 //! versions and the previous release's. `docs/events.md` lists the bodies.
 
 mod body;
+mod holding;
 
-use std::fmt;
-
-use crate::cell::{CellId, NotAPosition, Position, order_id};
-use crate::coupon::{CouponDescription, Discount, IssueId, IssueState};
+use crate::cell::{CellId, NotAPosition, Position, Seq, order_id};
+use crate::coupon::{CouponDescription, Discount, IssueId};
 use crate::idempotency::Fingerprint;
-use crate::ids::{CouponId, OptionId, ProductId, UserId};
+use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::Amount;
-use crate::order::{Order, OrderLine, OrderStatus};
+use crate::order::{FactLine, Order, OrderFacts, OrderStatus};
 use crate::product::SkuId;
-use crate::time::{self, Millis};
+use crate::time::Millis;
+
+pub use holding::Holding;
 
 /// One fact, with the absolute values after it, so that MySQL's rows and a rebuild need nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,27 +63,25 @@ pub enum Event {
         coupon: CouponId,
     },
     OrderPaid(OrderPaidEvent),
-}
-
-/// What holds a number that events change: a wallet its balance, a SKU and a coupon the units left, and one
-/// user's unit of a coupon its state (see [`IssueState::number`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Holding {
-    Wallet(UserId),
-    Sku(SkuId),
-    Coupon(CouponId),
-    Issue(IssueId),
-}
-
-impl fmt::Display for Holding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Wallet(user) => user.fmt(f),
-            Self::Sku(SkuId { product, option }) => write!(f, "{product}:{option}"),
-            Self::Coupon(coupon) => coupon.fmt(f),
-            Self::Issue(IssueId { coupon, user }) => write!(f, "{coupon}:{user}"),
-        }
-    }
+    /// For later payment; its id is the event's.
+    OrderPlaced {
+        at_ms: Millis,
+        facts: OrderFacts,
+        /// Units left of each line's SKU afterwards.
+        remaining: Vec<i64>,
+        key: Option<StoredKey>,
+    },
+    OrderSettled(OrderSettledEvent),
+    OrderEnded(OrderEndedEvent),
+    /// A pending order let go of it.
+    CouponReleased {
+        at_ms: Millis,
+        order: OrderId,
+        /// Without discount and coupon.
+        facts: OrderFacts,
+        coupon: CouponId,
+        key: Option<StoredKey>,
+    },
 }
 
 /// The idempotency key under which an event was made.
@@ -148,6 +147,38 @@ pub struct PaidLine {
     pub remaining: i64,
     /// Whether the units count against the product's limit per user.
     pub limited: bool,
+}
+
+/// A pending order was paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderSettledEvent {
+    pub at_ms: Millis,
+    pub order: OrderId,
+    pub facts: OrderFacts,
+    /// What the wallet held afterwards.
+    pub balance: Amount,
+    /// The coupon that it held until then and did not use.
+    pub freed: Option<CouponId>,
+    pub key: Option<StoredKey>,
+}
+
+/// An order was cancelled, expired or refunded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderEndedEvent {
+    pub at_ms: Millis,
+    pub order: OrderId,
+    /// Cancelled, expired or refunded.
+    pub end: OrderStatus,
+    pub facts: OrderFacts,
+    /// What the wallet held after a refund.
+    pub balance: Option<Amount>,
+    /// Units left of each line's SKU afterwards; `None`: it went with its product.
+    pub remaining: Vec<Option<i64>>,
+    /// The coupon that its user has again.
+    pub freed: Option<CouponId>,
+    /// The event that paid a refunded order.
+    pub paid_seq: Seq,
+    pub key: Option<StoredKey>,
 }
 
 /// An entry that no release's worker can read.
@@ -216,96 +247,42 @@ impl Event {
             | Self::Restocked { at_ms, .. }
             | Self::ProductDeleted { at_ms, .. }
             | Self::CouponSet { at_ms, .. }
-            | Self::CouponForgotten { at_ms, .. } => *at_ms,
+            | Self::CouponForgotten { at_ms, .. }
+            | Self::OrderPlaced { at_ms, .. }
+            | Self::CouponReleased { at_ms, .. } => *at_ms,
             Self::ProductSet(set) => set.at_ms,
             Self::CouponIssued(issued) => issued.at_ms,
             Self::OrderPaid(paid) => paid.at_ms,
-        }
-    }
-
-    /// Hands over each absolute value that the event at `position` carries: what something holds after it;
-    /// `None`: it is gone. The issues of a forgotten coupon are gone with it, unnamed.
-    pub fn absolute_values(
-        &self,
-        cell: CellId,
-        position: Position,
-        mut each: impl FnMut(Holding, Option<i64>),
-    ) {
-        match self {
-            Self::Opener { .. } => {}
-            Self::UserCreated { user, .. } => each(Holding::Wallet(*user), Some(0)),
-            Self::Charged { user, balance, .. } => each(Holding::Wallet(*user), Some(*balance)),
-            Self::ProductSet(set) => {
-                for sku in &set.skus {
-                    let id = SkuId { product: set.product, option: sku.option };
-                    each(Holding::Sku(id), Some(sku.remaining));
-                }
-            }
-            Self::Restocked { sku, remaining, .. } => each(Holding::Sku(*sku), Some(*remaining)),
-            Self::ProductDeleted { remaining, .. } => {
-                remaining.iter().for_each(|(sku, _)| each(Holding::Sku(*sku), None));
-            }
-            Self::CouponSet { coupon, remaining, .. } => each(Holding::Coupon(coupon.id), Some(*remaining)),
-            Self::CouponIssued(issued) => {
-                if issued.created_user {
-                    each(Holding::Wallet(issued.issue.user), Some(0));
-                }
-                each(Holding::Coupon(issued.issue.coupon), Some(issued.remaining));
-                each(Holding::Issue(issued.issue), Some(IssueState::Issued.number()));
-            }
-            Self::CouponForgotten { coupon, .. } => each(Holding::Coupon(*coupon), None),
-            Self::OrderPaid(paid) => {
-                each(Holding::Wallet(paid.user), Some(paid.balance));
-                paid.lines.iter().for_each(|it| each(Holding::Sku(it.sku), Some(it.remaining)));
-                if let (Some(coupon), Some(order)) = (paid.coupon, order_id(cell, position.seq)) {
-                    let issue = IssueId { coupon, user: paid.user };
-                    each(Holding::Issue(issue), Some(IssueState::Used(order).number()));
-                }
-            }
-        }
-    }
-
-    /// The order that the event placed, as it stood right after it.
-    pub fn order(&self, cell: CellId, position: Position) -> Option<Order> {
-        match self {
-            Self::OrderPaid(paid) => paid.order(cell, position),
-            Self::Opener { .. }
-            | Self::UserCreated { .. }
-            | Self::Charged { .. }
-            | Self::ProductSet(_)
-            | Self::Restocked { .. }
-            | Self::ProductDeleted { .. }
-            | Self::CouponSet { .. }
-            | Self::CouponIssued(_)
-            | Self::CouponForgotten { .. } => None,
+            Self::OrderSettled(settled) => settled.at_ms,
+            Self::OrderEnded(ended) => ended.at_ms,
         }
     }
 }
 
 impl OrderPaidEvent {
-    pub fn order(&self, cell: CellId, position: Position) -> Option<Order> {
-        let at = time::from_millis(self.at_ms);
-        let lines = self.lines.iter().map(|it| OrderLine {
-            product_id: it.sku.product,
-            option_id: it.sku.option.shown(),
+    /// What the order is about.
+    pub fn facts(&self) -> OrderFacts {
+        let lines = self.lines.iter().map(|it| FactLine {
+            sku: it.sku,
             quantity: it.quantity,
             unit_price: it.unit_price,
+            limited: it.limited,
         });
-        Some(Order {
-            order_id: order_id(cell, position.seq)?,
-            user_id: self.user,
-            status: OrderStatus::Paid,
-            items: lines.collect(),
+        OrderFacts {
+            user: self.user,
             total: self.total,
             discount: self.discount,
-            paid: self.total - self.discount,
-            coupon_id: self.coupon,
-            placed_at: at,
-            expires_at: None,
-            paid_at: Some(at),
-            cancelled_at: None,
-            refunded_at: None,
-        })
+            coupon: self.coupon,
+            placed_at_ms: self.at_ms,
+            expires_at_ms: None,
+            paid_at_ms: Some(self.at_ms),
+            lines: lines.collect(),
+        }
+    }
+
+    /// The order, which has the event's number in its id.
+    pub fn order(&self, cell: CellId, position: Position) -> Option<Order> {
+        Some(self.facts().order(order_id(cell, position.seq)?, OrderStatus::Paid, None))
     }
 }
 
@@ -322,9 +299,8 @@ mod tests {
         };
         assert_eq!((paid.total, paid.balance, paid.coupon, paid.lines.len()), (3000, 7000, None, 2));
         assert_eq!((paid.lines[1].sku.option.get(), paid.lines[1].limited), (5, true));
+        let order = paid.order(CellId(0), Position { epoch: 1, seq: 9 });
         assert_eq!(paid.key.unwrap().key, "my key 1");
-        let order =
-            Event::parse("order_paid:1", body).unwrap().order(CellId(0), Position { epoch: 1, seq: 9 });
         assert_eq!(order.unwrap().order_id.get(), 9 * 1024);
     }
 

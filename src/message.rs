@@ -10,18 +10,20 @@ use crate::time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {
     OrderPaid,
+    OrderRefunded,
 }
 
 impl MessageKind {
     pub fn routing_key(self) -> &'static str {
         match self {
             Self::OrderPaid => "order.paid",
+            Self::OrderRefunded => "order.refunded",
         }
     }
 
     /// As stored in the outbox; `None` is a kind of a newer release.
     pub fn from_routing_key(key: &str) -> Option<Self> {
-        (key == Self::OrderPaid.routing_key()).then_some(Self::OrderPaid)
+        [Self::OrderPaid, Self::OrderRefunded].into_iter().find(|it| it.routing_key() == key)
     }
 }
 
@@ -49,7 +51,7 @@ pub fn cloud_event(kind: MessageKind, cell: CellId, seq: Seq, order: &Order) -> 
         id: message_id(cell, seq),
         source: format!("/firstcome/cells/{cell}"),
         kind: format!("com.firstcome.{}", kind.routing_key()),
-        time: time::rfc3339(order.paid_at.unwrap_or(order.placed_at)),
+        time: time::rfc3339(order.refunded_at.or(order.paid_at).unwrap_or(order.placed_at)),
         datacontenttype: "application/json",
         data: order,
     };

@@ -1,11 +1,15 @@
 //! What an order is: its items, amounts and status.
 
+mod facts;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::Amount;
 use crate::product::SkuId;
+
+pub use facts::{FactLine, OrderFacts, WORDS as FACTS_WORDS};
 
 /// Most lines of one order, after equal SKUs were added up.
 pub const ITEMS_MAX: usize = 50;

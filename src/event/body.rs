@@ -1,9 +1,13 @@
 //! Bodies, word by word. `docs/events.md` lists them.
 
-use super::{CouponIssuedEvent, Event, OrderPaidEvent, PaidLine, ProductSetEvent, SkuSet, StoredKey};
+use super::{
+    CouponIssuedEvent, Event, OrderEndedEvent, OrderPaidEvent, OrderSettledEvent, PaidLine, ProductSetEvent,
+    SkuSet, StoredKey,
+};
 use crate::coupon::{CouponDescription, Discount, IssueId};
 use crate::idempotency::Fingerprint;
 use crate::ids::{CouponId, OptionId};
+use crate::order::{FACTS_WORDS, OrderFacts, OrderStatus};
 use crate::product::SkuId;
 
 /// Reads the body of a kind. The outer `None`: no release's worker knows the kind; the inner: it is malformed.
@@ -20,6 +24,12 @@ pub(super) fn parse(kind: &str, body: &str) -> Option<Option<Event>> {
         "coupon_issued:1" => coupon_issued(words),
         "coupon_forgotten:1" => coupon_forgotten(words),
         "order_paid:1" => order_paid(words),
+        "order_placed:1" => order_placed(words),
+        "order_settled:1" => order_settled(words),
+        "order_cancelled:1" => order_ended(words, OrderStatus::Cancelled),
+        "order_expired:1" => order_ended(words, OrderStatus::Expired),
+        "order_refunded:1" => order_ended(words, OrderStatus::Refunded),
+        "coupon_released:1" => coupon_released(words),
         _ => return None,
     })
 }
@@ -48,6 +58,19 @@ impl<'a> Words<'a> {
 
     fn option(&mut self) -> Option<OptionId> {
         OptionId::new(self.next()?).ok()
+    }
+
+    fn facts(&mut self) -> Option<OrderFacts> {
+        let words: Vec<&str> = (0..FACTS_WORDS).map(|_| self.word()).collect::<Option<_>>()?;
+        OrderFacts::parse(words.into_iter())
+    }
+
+    /// 0 is none.
+    fn coupon(&mut self) -> Option<Option<CouponId>> {
+        match self.next::<u64>()? {
+            0 => Some(None),
+            id => CouponId::new(id).ok().map(Some),
+        }
     }
 
     /// Fingerprint or `-`, then the key: all that is left.
@@ -172,10 +195,7 @@ fn coupon_forgotten(words: &mut Words) -> Option<Event> {
 fn order_paid(words: &mut Words) -> Option<Event> {
     let (at_ms, user) = (words.next()?, words.next()?);
     let (total, discount, balance) = (words.next()?, words.next()?, words.next()?);
-    let coupon = match words.next::<u64>()? {
-        0 => None,
-        id => Some(CouponId::new(id).ok()?),
-    };
+    let coupon = words.coupon()?;
     let line = |text: &str| {
         let mut parts = text.split(':');
         let mut next = || parts.next();
@@ -190,4 +210,44 @@ fn order_paid(words: &mut Words) -> Option<Event> {
     let lines = words.word()?.split(',').map(line).collect::<Option<_>>()?;
     let key = words.key()?;
     Some(Event::OrderPaid(OrderPaidEvent { at_ms, user, total, discount, balance, coupon, lines, key }))
+}
+
+fn order_placed(words: &mut Words) -> Option<Event> {
+    let (at_ms, facts) = (words.next()?, words.facts()?);
+    let remaining: Vec<i64> = words.word()?.split(',').map(|it| it.parse().ok()).collect::<Option<_>>()?;
+    let complete = remaining.len() == facts.lines.len();
+    let key = words.key()?;
+    complete.then_some(Event::OrderPlaced { at_ms, facts, remaining, key })
+}
+
+fn order_settled(words: &mut Words) -> Option<Event> {
+    Some(Event::OrderSettled(OrderSettledEvent {
+        at_ms: words.next()?,
+        order: words.next()?,
+        facts: words.facts()?,
+        balance: words.next()?,
+        freed: words.coupon()?,
+        key: words.key()?,
+    }))
+}
+
+fn order_ended(words: &mut Words, end: OrderStatus) -> Option<Event> {
+    let (at_ms, order, facts) = (words.next()?, words.next()?, words.facts()?);
+    let balance = words.next_or_dash()?;
+    let left = |text: &str| if text == "-" { Some(None) } else { text.parse().ok().map(Some) };
+    let remaining: Vec<Option<i64>> = words.word()?.split(',').map(left).collect::<Option<_>>()?;
+    let complete = remaining.len() == facts.lines.len();
+    let (freed, paid_seq, key) = (words.coupon()?, words.next()?, words.key()?);
+    let event = OrderEndedEvent { at_ms, order, end, facts, balance, remaining, freed, paid_seq, key };
+    complete.then_some(Event::OrderEnded(event))
+}
+
+fn coupon_released(words: &mut Words) -> Option<Event> {
+    Some(Event::CouponReleased {
+        at_ms: words.next()?,
+        order: words.next()?,
+        facts: words.facts()?,
+        coupon: words.next()?,
+        key: words.key()?,
+    })
 }

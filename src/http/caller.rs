@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 
 use super::AppState;
 use super::problem::Problem;
-use crate::config::Auth;
+use crate::config::{Auth, Settings};
 use crate::ids::UserId;
 
 /// The caller of a request. Extracting one refuses nobody: a refusal comes from the questions below,
@@ -24,6 +24,27 @@ impl Caller {
     pub fn acting_for(self, user: UserId) -> Result<UserId, Problem> {
         match self {
             Self::Anybody => Ok(user),
+        }
+    }
+
+    /// The user whose orders alone are theirs; `None`: everybody's.
+    pub fn only_for(self) -> Option<UserId> {
+        match self {
+            Self::Anybody => None,
+        }
+    }
+
+    /// Lets everybody pass who is somebody.
+    pub fn is_known(self) -> Result<(), Problem> {
+        match self {
+            Self::Anybody => Ok(()),
+        }
+    }
+
+    /// Lets those pass who may put money into wallets.
+    pub fn moves_money(self, _settings: &Settings) -> Result<(), Problem> {
+        match self {
+            Self::Anybody => Ok(()),
         }
     }
 

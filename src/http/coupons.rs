@@ -7,20 +7,24 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::App;
 use super::caller::Caller;
+use super::find_order::{cell_of, find_order, first_answer};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::page::{Page, cut, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
-use super::reads::{in_time, list_of_user};
+use super::reads::{catch_up, in_time, list_of_user};
 use crate::coupon::{Coupon, Discount, IssueId, OwnCoupon, OwnCouponStatus};
-use crate::idempotency::Idempotency;
-use crate::ids::{CouponId, UserId};
-use crate::mysql::coupons::coupons_of_user;
+use crate::idempotency::{Idempotency, Seen};
+use crate::ids::{CouponId, NotAnId, OrderId, UserId};
+use crate::money::Amount;
+use crate::mysql::coupons::{coupons_of_user, usable_coupons};
+use crate::order::OrderStatus;
 use crate::scripts::clock_read::clock_read;
 use crate::scripts::coupon_issue::{CouponIssue, coupon_issue};
 use crate::scripts::coupon_list::coupon_list;
+use crate::scripts::coupon_release::{CouponRelease, ReleaseRequest, coupon_release};
 use crate::time;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -146,4 +150,95 @@ fn status_of(query: &Query) -> Result<Option<OwnCouponStatus>, Problem> {
     let Some(text) = query.get("status") else { return Ok(None) };
     let status = OwnCouponStatus::parse(text);
     status.map(Some).ok_or_else(|| Problem::parameter("status", "must be issued, held, used or expired"))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReleaseBody {
+    order_id: OrderId,
+}
+
+/// A coupon that its order let go of.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Released {
+    coupon_id: CouponId,
+    order_id: OrderId,
+    status: &'static str,
+}
+
+/// A coupon that a pending order could use.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidCoupon {
+    coupon_id: CouponId,
+    name: String,
+    discount_amount: Amount,
+    payable: Amount,
+}
+
+/// Lets a pending order go of its coupon.
+pub async fn release_coupon(
+    State(app): State<App>,
+    caller: Caller,
+    Path(coupon_id): Path<CouponId>,
+    keyed: Keyed,
+    Json(body): Json<ReleaseBody>,
+) -> Result<(Replay, Json<Released>), Problem> {
+    caller.is_known()?;
+    let idempotency = keyed.with(&body);
+    let order_id = body.order_id;
+    let cell = cell_of(&app, order_id)?;
+    let request = ReleaseRequest {
+        order: order_id,
+        coupon: coupon_id,
+        caller: caller.only_for(),
+        idempotency: idempotency.as_ref(),
+        idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
+    };
+    let released = |seen| Ok((Replay(seen), Json(Released { coupon_id, order_id, status: "issued" })));
+    match coupon_release(&app.scripts, cell, request).await? {
+        CouponRelease::NotFound => {
+            let order = find_order(&app, caller, order_id).await?;
+            match first_answer(&app, &order, idempotency.as_ref()).await? {
+                Some(_) => released(Seen::Replayed),
+                None => Err(ProblemKind::OrderNotPayable.into()),
+            }
+        }
+        CouponRelease::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
+        CouponRelease::NotPayable => Err(ProblemKind::OrderNotPayable.into()),
+        CouponRelease::NotHeld => Err(ProblemKind::CouponNotFound.into()),
+        CouponRelease::Released { seen } => released(seen),
+    }
+}
+
+/// All of the buyer's coupons that a pending order could use, best first.
+pub async fn list_valid(
+    State(app): State<App>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<Vec<ValidCoupon>>, Problem> {
+    let query = query.only(&["orderId"])?;
+    let Some(text) = query.get("orderId") else { return Err(Problem::parameter("orderId", "is required")) };
+    let id: OrderId =
+        text.parse().map_err(|error: NotAnId| Problem::parameter("orderId", error.to_string()))?;
+    caller.is_known()?;
+    let order = find_order(&app, caller, id).await?;
+    let cell = cell_of(&app, id)?;
+    let now_ms = clock_read(&app.scripts, cell).await?;
+    let expires_at = order.expires_at.filter(|_| order.status == OrderStatus::Pending);
+    if expires_at.is_none_or(|it| it <= time::from_millis(now_ms)) {
+        return Ok(Json(Vec::new()));
+    }
+    catch_up(&app, cell).await;
+    let usable = in_time(usable_coupons(&app.mysql, order.user_id, now_ms, order.total, id)).await?;
+    let mut valid: Vec<ValidCoupon> = usable
+        .into_iter()
+        .map(|(coupon_id, name, discount)| {
+            let discount_amount = discount.amount(order.total);
+            ValidCoupon { coupon_id, name, discount_amount, payable: order.total - discount_amount }
+        })
+        .collect();
+    valid.sort_by_key(|it| (it.payable, it.coupon_id));
+    Ok(Json(valid))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -48,6 +48,24 @@ impl<T: DeserializeOwned> FromRequest<Arc<AppState>> for Json<T> {
             Ok(bytes) => parse(&bytes?).map(Self),
             Err(_) => Err(Problem::at("#", format!("did not arrive within {timeout_ms} ms"))),
         }
+    }
+}
+
+/// Of a call that takes no body: nothing, or an empty object.
+pub struct NoBody;
+
+impl FromRequest<Arc<AppState>> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<AppState>) -> Result<Self, Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+
+        if request.body().is_end_stream() {
+            return Ok(Self);
+        }
+        Json::<Nothing>::from_request(request, app).await.map(|_| Self)
     }
 }
 

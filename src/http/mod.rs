@@ -8,6 +8,7 @@ mod caller;
 mod coupons;
 mod edge;
 mod fields;
+mod find_order;
 mod idempotency_key;
 mod json;
 mod language;
@@ -15,6 +16,7 @@ mod operations;
 mod orders;
 mod page;
 mod path;
+mod payments;
 pub mod problem;
 mod products;
 mod query;
@@ -74,6 +76,11 @@ pub fn router(state: AppState) -> Router {
         .route("/users/{userId}/coupons",          get(coupons::list_coupons_of_user))
         .route("/orders",                          post(orders::place_order))
         .route("/orders/{orderId}",                get(orders::get_order))
+        .route("/orders/{orderId}/cancel",         post(payments::cancel))
+        .route("/orders/{orderId}/refund",         post(payments::refund))
+        .route("/payments",                        post(payments::pay))
+        .route("/coupons/valid",                   get(coupons::list_valid))
+        .route("/coupons/{couponId}/cancel",       post(coupons::release_coupon))
         .route("/admin/products/{productId}",      put(admin_products::set_product).delete(admin_products::delete_product))
         .route("/admin/products/{productId}/stock", post(admin_products::restock))
         .route("/admin/coupons/{couponId}",        put(admin_coupons::set_coupon))

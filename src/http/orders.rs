@@ -1,4 +1,4 @@
-//! Orders: placed and paid in one step, and looked up.
+//! Orders: placed, paid at once or later, and looked up.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::caller::Caller;
 use super::fields::{Int, Object, Payment};
+use super::find_order::find_order;
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::page::{Page, cut, page};
@@ -14,14 +15,12 @@ use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::reads::{in_time, list_of_user};
-use crate::cell::order_seq;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::{AMOUNT_MAX, Amount};
-use crate::mysql::orders::{order_by_id, orders_of_user};
+use crate::mysql::orders::orders_of_user;
 use crate::order::{ITEMS_MAX, Order, OrderItem, OrderStatus, QUANTITY_MAX, merge_items};
 use crate::product::SkuId;
-use crate::scripts::order_get::order_get;
-use crate::scripts::order_place::{OrderPlace, order_place};
+use crate::scripts::order_place::{OrderPlace, PlaceRequest, order_place};
 
 /// What a buyer asks for. `null` for a coupon or option is the same as leaving it out, because many
 /// clients write what they do not have as `null`.
@@ -50,17 +49,18 @@ impl ItemBody {
     }
 }
 
-/// A paid order, and what is left in the wallet.
+/// An order, and what is left in the wallet where money moved.
 #[derive(Debug, Serialize)]
-pub struct PaidOrder {
+pub struct OrderAnswer {
     #[serde(flatten)]
-    order: Order,
-    balance: Amount,
+    pub order: Order,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Amount>,
 }
 
-type Placed = (StatusCode, Replay, [(header::HeaderName, HeaderValue); 1], Json<PaidOrder>);
+type Placed = (StatusCode, Replay, [(header::HeaderName, HeaderValue); 1], Json<OrderAnswer>);
 
-/// Places and pays an order in one step, all or nothing.
+/// Places an order, all or nothing, and pays for it in the same step unless it is to be paid later.
 pub async fn place_order(
     State(app): State<App>,
     caller: Caller,
@@ -70,8 +70,18 @@ pub async fn place_order(
     let (wanted, items) = items_of(&body)?;
     let user = caller.acting_for(body.user_id)?;
     let idempotency = keyed.with(&body);
-    let ttl_ms = app.settings.idempotency_ttl_ms;
-    match order_place(&app.scripts, user, &items, body.coupon_id, idempotency.as_ref(), ttl_ms).await? {
+    let request = PlaceRequest {
+        user,
+        items: &items,
+        coupon: body.coupon_id,
+        pay_within_ms: match body.payment {
+            Payment::Now => None,
+            Payment::Later => Some(app.settings.payment_window_ms),
+        },
+        idempotency: idempotency.as_ref(),
+        idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
+    };
+    match order_place(&app.scripts, request).await? {
         OrderPlace::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         OrderPlace::UserNotFound => Err(ProblemKind::UserNotFound.into()),
         OrderPlace::NotFound { item } => Err(about(ProblemKind::ProductNotFound, items[item].sku)),
@@ -94,10 +104,10 @@ pub async fn place_order(
             Err(Problem::new(ProblemKind::InvalidCoupon).with("reason", reason))
         }
         OrderPlace::BalanceTooLow => Err(ProblemKind::InsufficientBalance.into()),
-        OrderPlace::Paid { order, balance, seen } => {
+        OrderPlace::Placed { order, balance, seen } => {
             let location = HeaderValue::try_from(format!("/orders/{}", order.order_id)).expect("digits");
             let headers = [(header::LOCATION, location)];
-            Ok((StatusCode::CREATED, Replay(seen), headers, Json(PaidOrder { order, balance })))
+            Ok((StatusCode::CREATED, Replay(seen), headers, Json(OrderAnswer { order, balance })))
         }
     }
 }
@@ -108,15 +118,7 @@ pub async fn get_order(
     caller: Caller,
     Path(id): Path<OrderId>,
 ) -> Result<Json<Order>, Problem> {
-    let Some(cell) = app.scripts.cells().of_order(id) else { return Err(ProblemKind::OrderNotFound.into()) };
-    // First the log, then the rows: an event is persisted before it is trimmed, so it is never in neither.
-    let order = match order_get(&app.scripts, cell, order_seq(id)).await? {
-        Some(order) => Some(order),
-        None => in_time(order_by_id(&app.mysql, id)).await?,
-    };
-    let order = order.ok_or(ProblemKind::OrderNotFound)?;
-    caller.acting_for(order.user_id).map_err(|_| ProblemKind::OrderNotFound)?;
-    Ok(Json(order))
+    find_order(&app, caller, id).await.map(Json)
 }
 
 /// A user's orders, newest first; of one status, or of any.
@@ -153,10 +155,6 @@ fn items_of(body: &OrderBody) -> Result<(Vec<OrderItem>, Vec<OrderItem>), Proble
         let detail = format!("must not take the units of one product and option over {QUANTITY_MAX}");
         Problem::at(format!("#/items/{index}/quantity"), detail)
     })?;
-    match body.payment {
-        Payment::Now => {}
-        Payment::Later => return Err(Problem::at("#/payment", "not supported yet")),
-    }
     Ok((wanted, items))
 }
 

@@ -7,6 +7,7 @@ use super::{datetime, decode};
 use crate::cell::Seq;
 use crate::coupon::{Discount, OwnCoupon, OwnCouponStatus};
 use crate::ids::{CouponId, OrderId, UserId};
+use crate::money::Amount;
 use crate::time::Millis;
 
 /// The newest `limit` coupons of a user that were issued before an event, newest first, with their status at
@@ -36,6 +37,37 @@ pub async fn coupons_of_user(
     .bind(limit as u64)
     .fetch_all(pool)
     .await
+}
+
+/// The coupons of a user that an order of a total could use at `now_ms`: issued ones, and the one it holds, with
+/// names and discounts.
+pub async fn usable_coupons(
+    pool: &MySqlPool,
+    user: UserId,
+    now_ms: Millis,
+    total: Amount,
+    order: OrderId,
+) -> Result<Vec<(CouponId, String, Discount)>, sqlx::Error> {
+    let rows: Vec<(u64, String, String, i64, Option<i64>)> = sqlx::query_as(
+        "SELECT i.coupon_id, c.name, c.kind, c.value, c.max_amount \
+         FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id \
+         WHERE i.user_id = ? AND c.forgotten = 0 AND i.issued_seq > c.born_seq \
+         AND ((i.state = 'issued' AND c.expires_at > ? AND COALESCE(c.min_order_amount, 0) <= ?) \
+             OR (i.state = 'held' AND i.order_id = ?))",
+    )
+    .bind(user.get())
+    .bind(datetime(now_ms))
+    .bind(total)
+    .bind(order.get())
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|(id, name, kind, value, max_amount)| {
+            let discount = Discount::from_parts(&kind, value, max_amount);
+            let discount = discount.ok_or_else(|| decode(format!("discount {kind:?}")))?;
+            Ok((CouponId::new(id).map_err(decode)?, name, discount))
+        })
+        .collect()
 }
 
 impl FromRow<'_, MySqlRow> for OwnCoupon {

@@ -8,16 +8,19 @@ use sqlx::{Arguments, MySqlConnection};
 
 use super::catalogue::CatalogueChange;
 use super::datetime;
+use super::order_rows::OrderRows;
 use super::tables::{
-    COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, ORDER_LINES, ORDERS, OUTBOX,
-    PAYMENTS, SKUS, WALLETS,
+    COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, OUTBOX, SKUS, WALLETS,
 };
-use crate::cell::{CellId, Position, Seq};
+use crate::cell::{CellId, Position, Seq, order_id};
 use crate::coupon::{IssueId, IssueState};
-use crate::event::{CouponIssuedEvent, Entry, Event, Holding, OrderPaidEvent, StoredKey};
+use crate::event::{
+    CouponIssuedEvent, Entry, Event, Holding, OrderEndedEvent, OrderPaidEvent, OrderSettledEvent, StoredKey,
+};
 use crate::ids::{CouponId, OrderId, UserId};
 use crate::message::{MessageKind, cloud_event};
 use crate::money::Amount;
+use crate::order::{Order, OrderFacts, OrderStatus};
 use crate::product::SkuId;
 use crate::time::Millis;
 
@@ -30,11 +33,11 @@ pub(super) struct Fold {
     coupons: BTreeMap<CouponId, (i64, Seq)>,
     issues: BTreeMap<IssueId, IssueRow>,
     ledger: Vec<LedgerRow>,
-    orders: Vec<OrderRow>,
+    orders: OrderRows,
     /// In order.
     catalogue: Vec<CatalogueChange>,
     idempotency: Vec<IdempotencyRow>,
-    outbox: Vec<(Seq, MessageKind, String)>,
+    outbox: Vec<OutboxRow>,
     pub dead: Vec<Dead>,
 }
 
@@ -56,11 +59,12 @@ struct LedgerRow {
     at: NaiveDateTime,
 }
 
-struct OrderRow {
-    id: OrderId,
+struct OutboxRow {
     seq: Seq,
-    at: NaiveDateTime,
-    paid: OrderPaidEvent,
+    kind: MessageKind,
+    payload: String,
+    /// The event whose message must be confirmed first.
+    after: Option<Seq>,
 }
 
 struct IdempotencyRow {
@@ -146,7 +150,14 @@ impl Fold {
             Event::CouponForgotten { coupon, .. } => {
                 self.catalogue.push(CatalogueChange::CouponForgotten(coupon));
             }
-            Event::OrderPaid(paid) => self.add_order(position, paid),
+            Event::OrderPaid(paid) => self.add_paid(position, paid),
+            Event::OrderPlaced { at_ms, facts, key, .. } => self.add_placed(seq, at_ms, facts, key),
+            Event::OrderSettled(settled) => self.add_settled(seq, settled),
+            Event::OrderEnded(ended) => self.add_ended(seq, ended),
+            Event::CouponReleased { at_ms, order, facts, key, .. } => {
+                self.add_key(facts.user.get(), key, seq, at_ms, String::new);
+                self.orders.change(order, OrderStatus::Pending, facts, None);
+            }
         }
     }
 
@@ -161,28 +172,86 @@ impl Fold {
         });
     }
 
-    fn add_order(&mut self, position: Position, mut paid: OrderPaidEvent) {
-        let (seq, at) = (position.seq, datetime(paid.at_ms));
-        let Some(order) = paid.order(CellId(self.cell), position) else { return };
-        let id = order.order_id;
-        let message = cloud_event(MessageKind::OrderPaid, CellId(self.cell), seq, &order);
-        self.outbox.push((seq, MessageKind::OrderPaid, message));
-        self.ledger.push(LedgerRow {
-            seq,
-            user: paid.user,
-            kind: "payment",
-            amount: -order.paid,
-            balance: paid.balance,
-            order: Some(id),
-            at,
-        });
+    fn add_paid(&mut self, position: Position, mut paid: OrderPaidEvent) {
+        let (seq, at_ms, facts) = (position.seq, paid.at_ms, paid.facts());
+        let Some(id) = order_id(CellId(self.cell), seq) else { return };
         let key = paid.key.take();
-        self.add_key(paid.user.get(), key, seq, paid.at_ms, || {
-            let coupon = paid.coupon.map_or(0, |it| it.get());
-            let prices: Vec<String> = paid.lines.iter().map(|it| it.unit_price.to_string()).collect();
-            format!("{} {} {} {coupon} {}", paid.total, paid.discount, paid.balance, prices.join(","))
+        self.add_key(facts.user.get(), key, seq, at_ms, || {
+            format!(
+                "{} {} {} {} {}",
+                facts.total,
+                facts.discount,
+                paid.balance,
+                coupon(&facts),
+                prices(&facts)
+            )
         });
-        self.orders.push(OrderRow { id, seq, at, paid });
+        self.add_payment(id, seq, at_ms, &facts, paid.balance);
+        self.orders.place(id, seq, OrderStatus::Paid, facts);
+    }
+
+    fn add_placed(&mut self, seq: Seq, at_ms: Millis, facts: OrderFacts, key: Option<StoredKey>) {
+        let Some(id) = order_id(CellId(self.cell), seq) else { return };
+        self.add_key(facts.user.get(), key, seq, at_ms, || {
+            let expires_at_ms = facts.expires_at_ms.unwrap_or_default();
+            let (coupon, prices) = (coupon(&facts), prices(&facts));
+            format!("{} {} - {coupon} {prices} {expires_at_ms}", facts.total, facts.discount)
+        });
+        self.orders.place(id, seq, OrderStatus::Pending, facts);
+    }
+
+    fn add_settled(&mut self, seq: Seq, event: OrderSettledEvent) {
+        let OrderSettledEvent { at_ms, order, facts, balance, key, .. } = event;
+        self.add_payment(order, seq, at_ms, &facts, balance);
+        self.add_key(facts.user.get(), key, seq, at_ms, || format!("{balance} {facts}"));
+        self.orders.change(order, OrderStatus::Paid, facts, None);
+    }
+
+    fn add_ended(&mut self, seq: Seq, event: OrderEndedEvent) {
+        let OrderEndedEvent { at_ms, order: id, end, facts, balance, remaining, paid_seq, key, .. } = event;
+        for (line, left) in facts.lines.iter().zip(remaining) {
+            // Units of a SKU that went with its product are nowhere any more.
+            if left.is_none() {
+                self.catalogue.push(CatalogueChange::Restocked(line.sku, -i64::from(line.quantity)));
+            }
+        }
+        if let Some(balance) = balance {
+            let amount = facts.total - facts.discount;
+            self.add_ledger(seq, "refund", amount, balance, id, at_ms, facts.user);
+            let order = facts.order(id, end, Some(at_ms));
+            self.add_message(seq, MessageKind::OrderRefunded, &order, Some(paid_seq));
+        }
+        self.add_key(facts.user.get(), key, seq, at_ms, || {
+            let balance = balance.map_or("-".to_owned(), |it| it.to_string());
+            format!("{balance} {facts}")
+        });
+        self.orders.change(id, end, facts, Some(at_ms));
+    }
+
+    fn add_payment(&mut self, id: OrderId, seq: Seq, at_ms: Millis, facts: &OrderFacts, balance: Amount) {
+        self.add_ledger(seq, "payment", facts.discount - facts.total, balance, id, at_ms, facts.user);
+        self.add_message(seq, MessageKind::OrderPaid, &facts.order(id, OrderStatus::Paid, None), None);
+        self.orders.pay(id, seq, facts, at_ms);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of a row")]
+    fn add_ledger(
+        &mut self,
+        seq: Seq,
+        kind: &'static str,
+        amount: Amount,
+        balance: Amount,
+        order: OrderId,
+        at_ms: Millis,
+        user: UserId,
+    ) {
+        let (order, at) = (Some(order), datetime(at_ms));
+        self.ledger.push(LedgerRow { seq, user, kind, amount, balance, order, at });
+    }
+
+    fn add_message(&mut self, seq: Seq, kind: MessageKind, order: &Order, after: Option<Seq>) {
+        let payload = cloud_event(kind, CellId(self.cell), seq, order);
+        self.outbox.push(OutboxRow { seq, kind, payload, after });
     }
 
     fn add_key(
@@ -194,7 +263,7 @@ impl Fold {
         fields: impl FnOnce() -> String,
     ) {
         if let Some(key) = key {
-            let answer = format!("{seq} {at_ms} {}", fields());
+            let answer = format!("{seq} {at_ms} {}", fields()).trim_end().to_owned();
             self.idempotency.push(IdempotencyRow { scope, key, seq, answer, at: datetime(at_ms) });
         }
     }
@@ -205,7 +274,7 @@ impl Fold {
         }
         self.write_absolute_values(connection).await?;
         self.write_issues(connection).await?;
-        self.write_orders(connection).await?;
+        self.orders.write(CellId(self.cell), connection).await?;
         self.write_ledger(connection).await?;
         let row = |to: &mut MySqlArguments, it: &IdempotencyRow| {
             to.add(it.scope)?;
@@ -217,11 +286,12 @@ impl Fold {
             to.add(it.at)
         };
         IDEMPOTENCY.execute(connection, &self.idempotency, row).await?;
-        let row = |to: &mut MySqlArguments, (seq, kind, payload): &(Seq, MessageKind, String)| {
+        let row = |to: &mut MySqlArguments, it: &OutboxRow| {
             to.add(self.cell)?;
-            to.add(seq)?;
-            to.add(kind.routing_key())?;
-            to.add(payload)
+            to.add(it.seq)?;
+            to.add(it.kind.routing_key())?;
+            to.add(&it.payload)?;
+            to.add(it.after)
         };
         OUTBOX.execute(connection, &self.outbox, row).await?;
         let row = |to: &mut MySqlArguments, it: &Dead| {
@@ -280,49 +350,6 @@ impl Fold {
         COUPON_STATES.execute(connection, &changed, row).await
     }
 
-    async fn write_orders(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        let row = |to: &mut MySqlArguments, OrderRow { id, seq, at, paid }: &OrderRow| {
-            to.add(id.get())?;
-            to.add(self.cell)?;
-            to.add(seq)?;
-            to.add(paid.user.get())?;
-            to.add(paid.total)?;
-            to.add(paid.discount)?;
-            to.add(paid.total - paid.discount)?;
-            to.add(paid.coupon.map(|it| it.get()))?;
-            to.add(at)?;
-            to.add(at)
-        };
-        ORDERS.execute(connection, &self.orders, row).await?;
-        let lines: Vec<_> = self
-            .orders
-            .iter()
-            .flat_map(|order| {
-                order.paid.lines.iter().enumerate().map(|(line_no, line)| (order.id, line_no, line))
-            })
-            .collect();
-        let row = |to: &mut MySqlArguments,
-                   (id, line_no, line): &(OrderId, usize, &crate::event::PaidLine)| {
-            to.add(id.get())?;
-            to.add(*line_no as u8)?;
-            to.add(line.sku.product.get())?;
-            to.add(line.sku.option.get())?;
-            to.add(line.quantity)?;
-            to.add(line.unit_price)?;
-            to.add(line.limited)
-        };
-        ORDER_LINES.execute(connection, &lines, row).await?;
-        let row = |to: &mut MySqlArguments, OrderRow { id, seq, at, paid }: &OrderRow| {
-            to.add(id.get())?;
-            to.add(self.cell)?;
-            to.add(seq)?;
-            to.add(paid.user.get())?;
-            to.add(paid.total - paid.discount)?;
-            to.add(at)
-        };
-        PAYMENTS.execute(connection, &self.orders, row).await
-    }
-
     async fn write_ledger(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         let row = |to: &mut MySqlArguments, it: &LedgerRow| {
             to.add(self.cell)?;
@@ -336,4 +363,13 @@ impl Fold {
         };
         LEDGER.execute(connection, &self.ledger, row).await
     }
+}
+
+fn coupon(facts: &OrderFacts) -> u64 {
+    facts.coupon.map_or(0, CouponId::get)
+}
+
+fn prices(facts: &OrderFacts) -> String {
+    let prices: Vec<String> = facts.lines.iter().map(|it| it.unit_price.to_string()).collect();
+    prices.join(",")
 }

@@ -8,6 +8,7 @@ pub mod ended;
 mod fold;
 pub mod history;
 pub mod named_lock;
+mod order_rows;
 pub mod orders;
 pub mod outbox;
 pub mod persist;

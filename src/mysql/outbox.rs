@@ -12,17 +12,22 @@ pub struct OutboxRow {
     /// The routing key.
     pub kind: String,
     pub payload: String,
+    /// The event whose message had to be confirmed first, and was.
+    pub after_seq: Option<Seq>,
 }
 
-/// The oldest messages of a cell behind `after`, by number.
+/// The oldest messages of a cell behind `after` that may be sent, by number.
 pub async fn waiting(
     pool: &MySqlPool,
     cell: CellId,
     after: Seq,
     limit: usize,
 ) -> Result<Vec<OutboxRow>, sqlx::Error> {
-    sqlx::query_as("SELECT seq, kind, payload FROM outbox WHERE cell = ? AND seq > ? ORDER BY seq LIMIT ?")
-        .bind(cell.0)
+    sqlx::query_as(
+        "SELECT seq, kind, payload, after_seq FROM outbox o WHERE cell = ? AND seq > ? AND (after_seq IS NULL OR \
+         NOT EXISTS (SELECT 1 FROM outbox f WHERE f.cell = o.cell AND f.seq = o.after_seq)) ORDER BY seq LIMIT ?",
+    )
+    .bind(cell.0)
         .bind(after)
         .bind(limit as u64)
         .fetch_all(pool)
@@ -38,8 +43,8 @@ pub async fn depth(pool: &MySqlPool, cell: CellId) -> Result<u64, sqlx::Error> {
 
 /// Deletes exactly the confirmed messages (ascending numbers) and counts them, in one transaction.
 ///
-/// `whole_batch`: all that [`waiting`] gave were confirmed. Only then is a range exact: it holds nothing
-/// that was not confirmed, whoever else deletes rows of it.
+/// `whole_batch`: all that [`waiting`] gave were confirmed, and none of them waited for another one. Only then is a
+/// range exact: it holds nothing else that was not confirmed, whoever else deletes rows of it.
 pub async fn confirm(
     pool: &MySqlPool,
     cell: CellId,
@@ -49,7 +54,8 @@ pub async fn confirm(
     let (Some(first), Some(last)) = (confirmed.first(), confirmed.last()) else { return Ok(()) };
     let mut transaction = pool.begin().await?;
     let deleted = if whole_batch {
-        let delete = sqlx::query("DELETE FROM outbox WHERE cell = ? AND seq BETWEEN ? AND ?");
+        let delete =
+            sqlx::query("DELETE FROM outbox WHERE cell = ? AND seq BETWEEN ? AND ? AND after_seq IS NULL");
         delete.bind(cell.0).bind(first).bind(last).execute(&mut *transaction).await?
     } else {
         let marks = vec!["?"; confirmed.len()].join(",");

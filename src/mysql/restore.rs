@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::mysql::MySqlPool;
 
 use super::datetime;
+use super::orders::{StoredOrder, stored_orders};
 use crate::cell::CellId;
 use crate::money::Amount;
 use crate::ranking::{HOUR_MS, Hour};
@@ -50,12 +51,13 @@ pub struct ProductRow {
     pub sale_ends_at: Option<DateTime<Utc>>,
     pub limit_per_user: Option<u32>,
     pub set_at: DateTime<Utc>,
+    pub born_seq: u64,
 }
 
 /// All products of a cell; a catalogue fits into memory.
 pub async fn products(pool: &MySqlPool, cell: CellId) -> Result<Vec<ProductRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at FROM products \
+        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at, born_seq FROM products \
          WHERE cell = ? AND deleted = 0",
     )
     .bind(cell.0)
@@ -179,6 +181,24 @@ pub async fn coupon_issues(
     .bind(limit)
     .fetch_all(pool)
     .await
+}
+
+/// The next pending orders behind an id, by id.
+pub async fn pending_orders(
+    pool: &MySqlPool,
+    cell: CellId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<StoredOrder>, sqlx::Error> {
+    let ids: Vec<u64> = sqlx::query_scalar(
+        "SELECT id FROM orders WHERE cell = ? AND status = 'pending' AND id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(cell.0)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    stored_orders(pool, &ids).await
 }
 
 /// Units of a product sold in some time.

@@ -56,8 +56,8 @@ pub(super) const LEDGER: Insert = Insert {
 
 pub(super) const ORDERS: Insert = Insert {
     table: "orders",
-    columns: "id, cell, seq, user_id, status, total, discount, paid, coupon_id, placed_at, paid_at",
-    row: "(?,?,?,?,'paid',?,?,?,?,?,?)",
+    columns: "id, cell, seq, user_id, status, total, discount, paid, coupon_id, placed_at, expires_at, paid_at",
+    row: "(?,?,?,?,?,?,?,?,?,?,?,?)",
     on_duplicate: "",
 };
 
@@ -84,8 +84,12 @@ pub(super) const IDEMPOTENCY: Insert = Insert {
                    seq = VALUES(seq), answer = VALUES(answer), at = VALUES(at)",
 };
 
-pub(super) const OUTBOX: Insert =
-    Insert { table: "outbox", columns: "cell, seq, kind, payload", row: "(?,?,?,?)", on_duplicate: "" };
+pub(super) const OUTBOX: Insert = Insert {
+    table: "outbox",
+    columns: "cell, seq, kind, payload, after_seq",
+    row: "(?,?,?,?,?)",
+    on_duplicate: "",
+};
 
 pub(super) const DEAD_EVENTS: Insert = Insert {
     table: "dead_events",

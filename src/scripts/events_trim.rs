@@ -1,5 +1,6 @@
 //! Typed binding of `lua/events_trim.lua`; the header of that file is the contract.
 
+use super::keys;
 use super::load::{ScriptError, Scripts};
 use super::text::Script;
 use crate::cell::{CellId, Epoch, Seq};
@@ -20,7 +21,7 @@ pub async fn events_trim(
         return Ok(0);
     }
     let args = [persisted.to_string(), keep.to_string(), CHUNK.to_string()];
-    let reply = scripts.call(Script::EventsTrim, cell, &[], &args).await?;
+    let reply = scripts.call(Script::EventsTrim, cell, &[keys::settled(cell)], &args).await?;
     match reply.outcome {
         "TRIMMED" => Ok(reply.int(1)? as u64),
         _ => Err(reply.unexpected()),

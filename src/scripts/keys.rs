@@ -3,7 +3,7 @@
 
 use crate::cell::CellId;
 use crate::idempotency::IdempotencyKey;
-use crate::ids::{CouponId, OptionId, ProductId, UserId};
+use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::product::SkuId;
 use crate::ranking::Hour;
 
@@ -71,6 +71,21 @@ pub fn issues(cell: CellId, coupon: CouponId) -> String {
 /// Declared where an order has no coupon; the script touches neither.
 pub fn no_coupon(cell: CellId) -> [String; 2] {
     [format!("{{c{cell}}}:coupon"), format!("{{c{cell}}}:coupon:issues")]
+}
+
+/// An order that was placed for later payment, or refunded, until its last event was trimmed.
+pub fn order(cell: CellId, order: OrderId) -> String {
+    format!("{{c{cell}}}:order:{order}")
+}
+
+/// Pending orders by the time until which they can be paid.
+pub fn due(cell: CellId) -> String {
+    format!("{{c{cell}}}:due")
+}
+
+/// Orders that were paid or came to an end, by the number of their last event, until that was trimmed.
+pub fn settled(cell: CellId) -> String {
+    format!("{{c{cell}}}:settled")
 }
 
 /// How far the ranking's window has moved.

@@ -9,14 +9,19 @@ pub mod connect;
 pub mod coupon_forget;
 pub mod coupon_issue;
 pub mod coupon_list;
+pub mod coupon_release;
 pub mod coupon_set;
 pub mod events_read;
 pub mod events_trim;
 pub mod fence;
+pub mod idempotency_read;
 pub mod keys;
 pub mod load;
+pub mod order_end;
 pub mod order_get;
+pub mod order_pay;
 pub mod order_place;
+pub mod orders_due;
 pub mod product_delete;
 pub mod product_list;
 pub mod product_restock;
@@ -25,6 +30,7 @@ pub mod ranking_roll;
 pub mod ranking_top;
 pub mod recovery;
 pub mod reply;
+pub mod settled;
 mod text;
 pub mod user_create;
 
@@ -41,4 +47,9 @@ fn idempotency_parts(cell: CellId, scope: Option<UserId>, of: Option<&Idempotenc
         Some(it) => (keys::idempotency(cell, scope, &it.key), it.fingerprint.as_str(), it.key.as_str()),
         None => (keys::no_idempotency(cell), "", ""),
     }
+}
+
+/// The arguments of a request's idempotency key, where the script builds the key's own: fingerprint, key.
+fn idempotency_args(of: Option<&Idempotency>) -> [&str; 2] {
+    of.map_or(["", ""], |it| [it.fingerprint.as_str(), it.key.as_str()])
 }

@@ -1,5 +1,7 @@
-//! The write-behind: events from Redis to MySQL, messages from MySQL to RabbitMQ, recoveries, and forgetting.
+//! The write-behind: events from Redis to MySQL, messages from MySQL to RabbitMQ, recoveries, deadlines, and
+//! forgetting.
 
+mod expire;
 mod forget;
 mod persist;
 mod publish;
@@ -13,6 +15,7 @@ use sqlx::mysql::MySqlPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use expire::expire;
 pub use forget::{ForgetError, Forgotten, forget};
 pub use persist::drain as drain_events;
 pub use publish::drain as drain_outbox;
@@ -43,6 +46,8 @@ impl Worker {
             loops.spawn(supervise("persist", move || persist::run(worker.clone(), cell, token.clone())));
             let (worker, token) = (self.clone(), stop.clone());
             loops.spawn(supervise("publish", move || publish::run(worker.clone(), cell, token.clone())));
+            let (worker, token) = (self.clone(), stop.clone());
+            loops.spawn(supervise("expire", move || expire::run(worker.clone(), cell, token.clone())));
             let (worker, token) = (self.clone(), stop.clone());
             loops.spawn(supervise("forget", move || forget::run(worker.clone(), cell, token.clone())));
         }

@@ -123,7 +123,8 @@ async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<R
             tracing::warn!(%cell, count, reason, "messages stay in the outbox");
         }
     }
-    outbox::confirm(&worker.mysql, cell, &confirmed, confirmed.len() == rows.len()).await?;
+    let whole_batch = confirmed.len() == rows.len() && rows.iter().all(|it| it.after_seq.is_none());
+    outbox::confirm(&worker.mysql, cell, &confirmed, whole_batch).await?;
     metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
     Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
 }

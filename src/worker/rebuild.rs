@@ -10,6 +10,7 @@ use crate::cell::CellId;
 use crate::coupon::IssueState;
 use crate::idempotency::IdempotencyKey;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
+use crate::mysql::orders::StoredOrder;
 use crate::mysql::restore;
 use crate::product::SkuId;
 use crate::ranking::{WINDOW_HOURS, hour_of};
@@ -18,6 +19,9 @@ use crate::scripts::recovery::{CellInRecovery, RestoreChunks};
 
 /// Rows read from MySQL at once.
 const PAGE: u32 = 20_000;
+
+/// Orders with all their lines read from MySQL at once.
+const ORDER_PAGE: u32 = 1_000;
 
 /// What a rebuild tells while it runs.
 pub trait Progress: Send + Sync {
@@ -52,6 +56,7 @@ pub(super) async fn rebuild(
     restore_coupons(cell, id, mysql).await?;
     restore_issues(cell, id, mysql).await?;
     restore_sales(cell, id, mysql).await?;
+    restore_pending(cell, id, mysql).await?;
     restore_idempotency(cell, id, mysql, idempotency_ttl_ms).await
 }
 
@@ -93,6 +98,7 @@ async fn restore_catalogue(
         let mut words = vec!["HSET".to_owned(), keys::product(id, product)];
         words.extend(["name".to_owned(), row.name.clone(), "options".to_owned(), row.options.clone()]);
         words.extend(["set_at_ms".to_owned(), row.set_at.timestamp_millis().to_string()]);
+        words.extend(["born".to_owned(), row.born_seq.to_string()]);
         if let Some(options) = unlisted.get(&row.product_id) {
             words.extend(["unlisted".to_owned(), options.join(",")]);
         }
@@ -234,6 +240,31 @@ async fn restore_sales(cell: &mut CellInRecovery, id: CellId, mysql: &MySqlPool)
     let rolled_to = (running - WINDOW_HOURS).to_string();
     chunks.push(["HSET".to_owned(), keys::sales(id), "rolled_to".to_owned(), rolled_to]);
     Ok(cell.restore(&chunks.finish()).await?)
+}
+
+/// Pending orders and their deadlines.
+async fn restore_pending(
+    cell: &mut CellInRecovery,
+    id: CellId,
+    mysql: &MySqlPool,
+) -> Result<(), RecoverError> {
+    let mut after = 0;
+    loop {
+        let page = restore::pending_orders(mysql, id, after, ORDER_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.order.order_id.get();
+        let mut chunks = RestoreChunks::default();
+        for StoredOrder { order, facts, .. } in page {
+            let key = keys::order(id, order.order_id);
+            let fields = ["status", "pending", "facts"].map(str::to_owned);
+            chunks.push_all(
+                ["HSET".to_owned(), key].into_iter().chain(fields).chain([facts.to_string()]).collect(),
+            );
+            let expires_at_ms = facts.expires_at_ms.unwrap_or_default().to_string();
+            chunks.push(["ZADD".to_owned(), keys::due(id), expires_at_ms, order.order_id.to_string()]);
+        }
+        cell.restore(&chunks.finish()).await?;
+    }
 }
 
 async fn restore_idempotency(

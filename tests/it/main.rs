@@ -18,6 +18,7 @@ mod engine_kill;
 mod forgetting;
 mod history;
 mod order_place;
+mod pending_orders;
 mod problems;
 mod product_set;
 mod purchase;
