@@ -1,5 +1,6 @@
 //! What administrators change, event after event: a later change may build on an earlier one of its batch.
 
+use chrono::NaiveDateTime;
 use sqlx::MySqlConnection;
 
 use crate::cell::{CellId, Seq};
@@ -7,7 +8,7 @@ use crate::coupon::CouponDescription;
 use crate::event::ProductSetEvent;
 use crate::ids::{CouponId, ProductId};
 use crate::product::SkuId;
-use crate::time::from_millis;
+use crate::time::{Millis, from_millis};
 
 /// Everything but the units left, which are folded with those that buyers change.
 pub(super) enum CatalogueChange {
@@ -55,8 +56,8 @@ async fn write_product(
     .bind(cell.0)
     .bind(&set.name)
     .bind(options.join(","))
-    .bind(set.starts_at_ms.map(from_millis))
-    .bind(set.ends_at_ms.map(from_millis))
+    .bind(set.starts_at_ms.map(date))
+    .bind(set.ends_at_ms.map(date))
     .bind(set.limit_per_user)
     .bind(seq)
     .bind(seq)
@@ -143,11 +144,17 @@ async fn write_coupon(
     .bind(coupon.discount.max_amount())
     .bind(coupon.min_order_amount)
     .bind(coupon.quantity)
-    .bind(from_millis(coupon.starts_at_ms))
-    .bind(from_millis(coupon.ends_at_ms))
-    .bind(from_millis(coupon.expires_at_ms))
+    .bind(date(coupon.starts_at_ms))
+    .bind(date(coupon.ends_at_ms))
+    .bind(date(coupon.expires_at_ms))
     .bind(seq)
     .execute(connection)
     .await
     .map(|_| ())
+}
+
+/// A time that an administrator gave, of any year. One with a zone would be sent as a TIMESTAMP, which the
+/// server takes for NULL outside of 1970 to 2038.
+fn date(at_ms: Millis) -> NaiveDateTime {
+    from_millis(at_ms).naive_utc()
 }

@@ -68,3 +68,17 @@ async fn restocking_never_goes_below_zero() {
     assert_eq!(app.post("/admin/products/2/stock", json!({"delta": 7})).await.code(), "product_not_found");
     app.finish().await;
 }
+
+/// Goal: a sale may begin and end in any year that the contract allows, and MySQL keeps it for a rebuild.
+#[tokio::test]
+async fn sales_of_all_years_are_kept() {
+    let app = TestApp::start().await;
+    let body = json!({"name": "Always", "price": 1, "stock": 1,
+        "saleStartsAt": "1970-01-01T00:00:00Z", "saleEndsAt": "9999-12-31T23:59:59.999Z"});
+    assert_eq!(app.put("/admin/products/1", body).await.status, StatusCode::CREATED);
+    app.drain_events().await;
+    let kept = "SELECT COUNT(*) FROM products \
+        WHERE sale_starts_at = '1970-01-01' AND sale_ends_at = '9999-12-31 23:59:59.999'";
+    assert_eq!(app.count(kept).await, 1);
+    app.finish().await;
+}
