@@ -6,6 +6,8 @@ mod test_app;
 mod test_servers;
 mod wire;
 
+mod audit;
+mod audit_hands;
 mod bad_input;
 mod balance_charge;
 mod commands;
