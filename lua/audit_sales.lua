@@ -28,8 +28,8 @@ local function scores(key)
   return #ARGV > 1 and redis.call('ZMSCORE', key, unpack(ARGV, 2)) or {}
 end
 local hours = {}
--- One hour more: a clock that was set back a little finds what was sold before.
-for hour = rolled_to + 1, running + 1 do
+-- One window ahead: a clock that was set back finds what was sold before.
+for hour = rolled_to + 1, running + ARGV[1] do
   local key = string.format('{c%s}:sales:%d', CELL, hour)
   if redis.call('EXISTS', key) == 1 then hours[#hours + 1] = {hour, scores(key)} end
 end

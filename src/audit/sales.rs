@@ -17,8 +17,9 @@ use crate::scripts::audit_sales::{ProductSales, audit_sales};
 use crate::scripts::keys::product_of_sold_member;
 use crate::time;
 
-/// Products compared at once: a call of `audit_sales` looks at each in up to 73 hours.
-const PAGE: usize = 100;
+/// Products compared at once: a call of `audit_sales` looks at each in up to 73 hours, which takes Redis about
+/// a millisecond (7.0.15, 100 products: 4 ms).
+const PAGE: usize = 25;
 
 /// How often the log is read on while MySQL adds its orders up.
 const LOG_PAUSE: Duration = Duration::from_millis(50);

@@ -13,8 +13,11 @@ use crate::scripts::Scripts;
 use crate::scripts::audit_members::{MembersOf, audit_members};
 use crate::scripts::audit_scan::audit_scan;
 
-/// Keys or members that one call looks at: about half a millisecond of Redis.
+/// Keys that one call looks at: about half a millisecond of Redis.
 const SCAN_COUNT: usize = 1_000;
+
+/// Members that one call looks at: the same (7.0.15, 1,000 issues: 1.3 ms).
+const WALK_COUNT: usize = 400;
 
 /// Those that wait for a page.
 #[derive(Default)]
@@ -138,7 +141,7 @@ impl Walk {
         if self.done {
             return Ok(None);
         }
-        let members = audit_members(scripts, cell, self.of, self.cursor.as_deref(), SCAN_COUNT).await?;
+        let members = audit_members(scripts, cell, self.of, self.cursor.as_deref(), WALK_COUNT).await?;
         if *self.epoch.get_or_insert(members.epoch) != members.epoch {
             return Err(AuditError::Recovering(cell));
         }
