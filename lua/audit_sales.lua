@@ -13,7 +13,7 @@
 --   BEHIND  more than 1,000 hours wait to be taken out of the window: roll first
 --   READ    top = id of the newest event; left = the newest hour that has left the window, so that those in
 --           (rolled_to, left] are being taken out, product by product; rolling = a score for each product, nil where
---           absent; hours = {{hour, scores}, …} of the hours behind rolled_to that have a set
+--           absent; hours = {{hour, scores}, …} of each hour after rolled_to that has a set
 -- EFFECTS  none
 -- CLOCK    Redis TIME
 -- COST     O(products * hours): 100 products in 73 hours

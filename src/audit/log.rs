@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::cell::{CellId, Position};
-use crate::event::{Entry, Event, Holding};
+use crate::event::{Entry, Event, Holding, PaidLine};
 use crate::ids::{CouponId, ProductId};
 use crate::ranking::{Hour, hour_of};
 
@@ -114,12 +114,8 @@ impl Log {
             }
             Event::OrderPaid(paid) => {
                 let hour = hour_of(paid.at_ms);
-                let sold = |it: &crate::event::PaidLine| Sold {
-                    at,
-                    product: it.sku.product,
-                    hour,
-                    units: it.quantity.into(),
-                };
+                let sold =
+                    |it: &PaidLine| Sold { at, product: it.sku.product, hour, units: it.quantity.into() };
                 self.sold.extend(paid.lines.iter().map(sold));
             }
             Event::Opener { .. }

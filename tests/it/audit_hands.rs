@@ -99,11 +99,11 @@ async fn every_hand_in_redis_is_named() {
         (
             format!(
                 "EVAL redis.call('ZINCRBY',KEYS[1],-1,ARGV[1])return~redis.call('ZINCRBY',KEYS[2],1,ARGV[1]) 2 {{c0}}:sales:{} {{c0}}:sales:{hour} {product}",
-                hour - 1
+                hour - 5
             ),
             format!(
                 "EVAL redis.call('DEL',KEYS[1])return~redis.call('ZINCRBY',KEYS[2],-1,ARGV[1]) 2 {{c0}}:sales:{} {{c0}}:sales:{hour} {product}",
-                hour - 1
+                hour - 5
             ),
             vec![ranked("1")],
         ),
