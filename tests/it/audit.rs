@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use firstcome::app::Role;
 use firstcome::audit::{self, AuditReport};
 use firstcome::ids::CouponId;
 use firstcome::scripts::coupon_forget::{CouponForget, coupon_forget};
@@ -283,7 +284,11 @@ async fn no_audit_of_a_busy_shop_raises_a_false_alarm() {
 /// finds a difference in the ranking, and the last unit is still compared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ranking_that_rolls_is_clean() {
-    let app = TestApp::start().await;
+    let mut app = TestApp::start().await;
+    app.drain_events().await;
+    // The worker would roll, too.
+    app.stop_engine().await;
+    app.start_engine_as(Role::Api).await;
     let mut redis = connect(&app.redis.url()).await;
     let rolled_to: i64 =
         redis::cmd("HGET").arg("{c0}:sales").arg("rolled_to").query_async(&mut redis).await.unwrap();
