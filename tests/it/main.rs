@@ -9,6 +9,8 @@ mod test_servers;
 mod wire;
 
 mod answers;
+mod audit;
+mod audit_hands;
 mod bad_input;
 mod balance_charge;
 mod commands;
