@@ -41,12 +41,9 @@ pub(super) async fn check_orders(
                 findings.add(kind::ORDER, id.to_string(), text);
             }
             if row.payment_differs() {
-                let (payment, ledger) = (text(row.payment), text(row.ledger_amount));
-                findings.add(
-                    kind::PAYMENT,
-                    id.to_string(),
-                    format!("{order}; payment {payment}, ledger {ledger}"),
-                );
+                let [payment, ledger, refund] = [row.payment, row.ledger_amount, row.refund_amount].map(text);
+                let text = format!("{order}; payment {payment}, ledger {ledger}, refund {refund}");
+                findings.add(kind::PAYMENT, id.to_string(), text);
             }
         }
         for row in rows::coupon_orders_that_differ(mysql, after, last).await? {
@@ -66,7 +63,7 @@ pub(super) async fn check_orders(
     Ok(())
 }
 
-/// Paid orders, payments and ledger entries one for one, and one message for each. That each order has
+/// Paid orders, payments and ledger entries one for one, and one message for each payment and refund. That each order has
 /// its payment and entry is checked order by order; here, that there are no others.
 pub(super) async fn check_totals(
     mysql: &MySqlPool,
@@ -74,12 +71,14 @@ pub(super) async fn check_totals(
     findings: &mut Findings,
 ) -> Result<(), AuditError> {
     let totals = rows::totals(mysql, cell).await?;
-    let rows::Totals { paid_orders, payments, ledger_payments, waiting, published } = totals;
-    let published = published.unwrap_or(0);
+    let rows::Totals { paid_orders, payments, ledger_payments, refunded_orders, ledger_refunds, .. } = totals;
+    let waiting = totals.waiting as u64;
+    let published = totals.published.unwrap_or(0);
     findings.report.checked.payments += payments as u64;
-    findings.report.checked.messages += waiting as u64 + published;
-    if paid_orders as u64 != published + waiting as u64 {
-        let text = format!("{paid_orders} paid orders, {published} messages published, {waiting} waiting");
+    findings.report.checked.messages += waiting + published;
+    if (paid_orders + refunded_orders) as u64 != published + waiting {
+        let orders = format!("{paid_orders} paid orders, {refunded_orders} of them refunded");
+        let text = format!("{orders}, {published} messages published, {waiting} waiting");
         findings.add(kind::MESSAGE, format!("cell {cell}"), text);
     }
     if paid_orders != payments {
@@ -94,6 +93,10 @@ pub(super) async fn check_totals(
             findings.add(kind::LEDGER, format!("{cell}-{seq}"), text);
         })
         .await?;
+    }
+    if refunded_orders != ledger_refunds {
+        let text = format!("{ledger_refunds} ledger entries for {refunded_orders} refunded orders");
+        findings.add(kind::LEDGER, format!("cell {cell}"), text);
     }
     Ok(())
 }

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::cell::{CellId, Position};
-use crate::event::{Entry, Event, Holding, PaidLine};
+use crate::event::{Entry, Event, Holding};
 use crate::ids::{CouponId, ProductId};
+use crate::order::{FactLine, OrderFacts, OrderStatus};
 use crate::ranking::{Hour, hour_of};
 
 /// What the events of a stretch of the log carry: all in `(from, to]`.
@@ -113,10 +114,12 @@ impl Log {
                 self.campaigns.entry(*coupon).or_default().forgotten.push_back(at);
             }
             Event::OrderPaid(paid) => {
-                let hour = hour_of(paid.at_ms);
-                let sold =
-                    |it: &PaidLine| Sold { at, product: it.sku.product, hour, units: it.quantity.into() };
-                self.sold.extend(paid.lines.iter().map(sold));
+                self.note_sold(&paid.facts(), 1);
+            }
+            Event::OrderSettled(settled) => self.note_sold(&settled.facts, 1),
+            // Expired and cancelled orders were never sold.
+            Event::OrderEnded(ended) if ended.end == OrderStatus::Refunded => {
+                self.note_sold(&ended.facts, -1);
             }
             Event::Opener { .. }
             | Event::UserCreated { .. }
@@ -124,8 +127,19 @@ impl Log {
             | Event::ProductSet(_)
             | Event::Restocked { .. }
             | Event::ProductDeleted { .. }
-            | Event::CouponSet { .. } => {}
+            | Event::CouponSet { .. }
+            | Event::OrderPlaced { .. }
+            | Event::OrderEnded(_)
+            | Event::CouponReleased { .. } => {}
         }
+    }
+
+    /// Units that were sold when the order was paid, or with -1 came back.
+    fn note_sold(&mut self, facts: &OrderFacts, sign: i64) {
+        let (at, hour) = (self.to, hour_of(facts.paid_at_ms.unwrap_or(facts.placed_at_ms)));
+        let sold =
+            |it: &FactLine| Sold { at, product: it.sku.product, hour, units: sign * i64::from(it.quantity) };
+        self.sold.extend(facts.lines.iter().map(sold));
     }
 
     /// What an item holds after the events in `(from, to]`, where MySQL has `mysql` at `from`; `None`: nothing,

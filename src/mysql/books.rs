@@ -69,6 +69,8 @@ pub struct OrderRow {
     pub payment: Option<Amount>,
     /// Of its payment, if that entry is of this order and user.
     pub ledger_amount: Option<Amount>,
+    /// Of its refund, likewise.
+    pub refund_amount: Option<Amount>,
 }
 
 impl OrderRow {
@@ -80,7 +82,8 @@ impl OrderRow {
     /// Whether payment and ledger entry are not there exactly if it was paid, with its amount.
     pub fn payment_differs(&self) -> bool {
         let paid = self.was_paid().then_some(self.paid);
-        self.payment != paid || self.ledger_amount != paid.map(|it| -it)
+        let refunded = (self.status == "refunded").then_some(self.paid);
+        self.payment != paid || self.ledger_amount != paid.map(|it| -it) || self.refund_amount != refunded
     }
 
     fn was_paid(&self) -> bool {
@@ -89,8 +92,8 @@ impl OrderRow {
 }
 
 /// Orders with ids in `(after, last]` where the total is not that of the lines, where a paid order's
-/// `paid` is not total less discount, or where payment and ledger entry are not there for exactly the
-/// orders that were paid, with the same amount and user.
+/// `paid` is not total less discount, or where payment and ledger entries are not there for exactly the
+/// orders that were paid, and refunded, with the same amount and user.
 pub async fn orders_that_differ(
     pool: &MySqlPool,
     after: u64,
@@ -98,11 +101,13 @@ pub async fn orders_that_differ(
 ) -> Result<Vec<OrderRow>, sqlx::Error> {
     // The rows of an order are written in one transaction, and one statement sees one instant.
     sqlx::query_as(
-        "SELECT id, status, total, discount, paid, lines_total, payment, ledger_amount FROM (\
+        "SELECT id, status, total, discount, paid, lines_total, payment, ledger_amount, refund_amount FROM (\
              SELECT o.id, o.status, o.total, o.discount, o.paid, \
              (SELECT CAST(SUM(CAST(l.quantity AS SIGNED) * l.unit_price) AS SIGNED) \
               FROM order_lines l WHERE l.order_id = o.id) AS lines_total, \
-             p.amount AS payment, g.amount AS ledger_amount \
+             p.amount AS payment, g.amount AS ledger_amount, \
+             CASE WHEN o.status = 'refunded' THEN (SELECT r.amount FROM ledger r WHERE r.user_id = o.user_id \
+                 AND r.cell = o.cell AND r.kind = 'refund' AND r.order_id = o.id) END AS refund_amount \
              FROM orders o LEFT JOIN payments p ON p.order_id = o.id AND p.user_id = o.user_id \
              LEFT JOIN ledger g ON g.cell = p.cell AND g.seq = p.seq AND g.kind = 'payment' \
                  AND g.order_id = o.id AND g.user_id = o.user_id \
@@ -111,6 +116,7 @@ pub async fn orders_that_differ(
          WHERE lines_total IS NULL OR lines_total <> total OR CASE WHEN status IN ('paid', 'refunded') \
              THEN paid <> total - discount OR payment IS NULL OR payment <> paid \
                  OR ledger_amount IS NULL OR ledger_amount <> -paid \
+                 OR (status = 'refunded' AND NOT refund_amount <=> paid) \
              ELSE payment IS NOT NULL END",
     )
     .bind(after)
@@ -159,22 +165,26 @@ pub struct Totals {
     pub paid_orders: i64,
     pub payments: i64,
     pub ledger_payments: i64,
-    /// Paid orders whose message waits.
+    pub refunded_orders: i64,
+    pub ledger_refunds: i64,
+    /// Messages that wait.
     pub waiting: i64,
     /// `None`: the cell was never prepared.
     pub published: Option<u64>,
 }
 
-/// Counts a cell's paid orders, payments and messages.
+/// Counts a cell's paid and refunded orders, payments and messages.
 pub async fn totals(pool: &MySqlPool, cell: CellId) -> Result<Totals, sqlx::Error> {
     let query = sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM orders WHERE cell = ? AND status IN ('paid', 'refunded')) AS paid_orders, \
          (SELECT COUNT(*) FROM payments WHERE cell = ?) AS payments, \
          (SELECT COUNT(*) FROM ledger WHERE cell = ? AND kind = 'payment') AS ledger_payments, \
-         (SELECT COUNT(*) FROM outbox WHERE cell = ? AND kind = 'order.paid') AS waiting, \
+         (SELECT COUNT(*) FROM orders WHERE cell = ? AND status = 'refunded') AS refunded_orders, \
+         (SELECT COUNT(*) FROM ledger WHERE cell = ? AND kind = 'refund') AS ledger_refunds, \
+         (SELECT COUNT(*) FROM outbox WHERE cell = ?) AS waiting, \
          (SELECT published FROM publishing WHERE cell = ?) AS published",
     );
-    (0..5).fold(query, |query, _| query.bind(cell.0)).fetch_one(pool).await
+    (0..7).fold(query, |query, _| query.bind(cell.0)).fetch_one(pool).await
 }
 
 /// Hands over each payment without an order that was paid: order, amount.
