@@ -68,6 +68,8 @@ pub struct CellView {
     pub persisted: Position,
     /// Acknowledged events that were lost for good, in all recoveries so far.
     pub lost_events: u64,
+    /// Events whose rows could not be applied, and wait for somebody.
+    pub dead_events: u64,
 }
 
 /// What all nodes must agree on for the texts of one cell to be the same.

@@ -79,6 +79,9 @@ pub struct Settings {
     pub header_timeout_ms: u64,
     /// Longest time for a request's body, in milliseconds. Default 5,000.
     pub body_timeout_ms: u64,
+    /// How long `Prefer: wait=persisted` waits, in milliseconds, before it answers 202. Default 2,000; allowed 10 to
+    /// 60,000.
+    pub persist_wait_ms: u64,
     /// How long requests in flight may take after SIGTERM, in milliseconds. Default 10,000.
     pub drain_timeout_ms: u64,
 }
@@ -151,6 +154,7 @@ impl Default for Settings {
             max_connections: 16_384,
             header_timeout_ms: 5_000,
             body_timeout_ms: 5_000,
+            persist_wait_ms: 2_000,
             drain_timeout_ms: 10_000,
         }
     }
@@ -184,6 +188,7 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("max_connections", 1..=1_000_000),
     ("header_timeout_ms", 100..=600_000),
     ("body_timeout_ms", 100..=600_000),
+    ("persist_wait_ms", 10..=60_000),
     ("drain_timeout_ms", 0..=600_000),
 ];
 

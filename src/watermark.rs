@@ -51,6 +51,13 @@ impl Watermark {
         reached.unwrap_or(Reached::TimedOut)
     }
 
+    /// Whether a cell has dead events, as far as this node knows: one that it has not read of was not yet parked
+    /// when MySQL's position was read.
+    pub fn has_dead_events(&self, cell: CellId) -> bool {
+        let views = self.cells.borrow();
+        views.iter().flatten().any(|it| it.cell == cell && it.dead_events > 0)
+    }
+
     /// Returns as soon as somebody waits.
     pub async fn wanted(&self) {
         let mut waiting = self.waiting.subscribe();
@@ -111,6 +118,7 @@ mod tests {
             epoch,
             persisted: at(persisted),
             lost_events: 0,
+            dead_events: 0,
         };
         Some(vec![view(CellId(0), 9, "9-900"), view(CELL, epoch, persisted)])
     }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::admission::Admission;
 use super::language::Language;
 use super::problem::{Problem, ProblemKind};
+use super::wait_persisted::{WaitPersisted, is_wanted};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -30,6 +31,7 @@ pub struct Edge {
     admission: Admission,
     /// What stands before `/problems/<code>`.
     type_prefix: String,
+    wait_persisted: Option<WaitPersisted>,
 }
 
 impl Edge {
@@ -40,7 +42,12 @@ impl Edge {
             "Time from the end of a request's headers to its answer"
         );
         let type_prefix = public_url.trim_end_matches('/').to_owned();
-        Self { admission: Admission::new(max_in_flight), type_prefix }
+        Self { admission: Admission::new(max_in_flight), type_prefix, wait_persisted: None }
+    }
+
+    /// With what successes wait for, where a client prefers that.
+    pub fn waiting(self, wait_persisted: WaitPersisted) -> Self {
+        Self { wait_persisted: Some(wait_persisted), ..self }
     }
 
     /// Writes a problem out; any other response passes as it is.
@@ -82,7 +89,14 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
     let mut response = match place {
         Place::Refused => Problem::new(ProblemKind::Overloaded).into_response(),
         Place::Admitted(_) | Place::AlwaysOpen => {
-            AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+            let wait = edge.wait_persisted.as_ref().filter(|_| is_wanted(request.headers()));
+            let run = async {
+                match wait {
+                    Some(wait) => wait.run(next.run(request)).await,
+                    None => next.run(request).await,
+                }
+            };
+            AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
                 Problem::new(ProblemKind::InternalError).because("a handler panicked").into_response()
             })
         }

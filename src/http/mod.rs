@@ -23,8 +23,10 @@ mod query;
 mod ranking;
 mod reads;
 mod serve;
+mod wait_persisted;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -39,6 +41,7 @@ use crate::scripts::Scripts;
 use crate::watermark::{CellWatch, Watermark};
 use edge::{Edge, every_request};
 use problem::{Problem, ProblemKind};
+use wait_persisted::WaitPersisted;
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -58,7 +61,12 @@ type App = Arc<AppState>;
 /// All routes. Call it once the metrics recorder is installed.
 #[rustfmt::skip]
 pub fn router(state: AppState) -> Router {
-    let edge = Arc::new(Edge::new(state.settings.max_in_flight, &state.settings.public_url));
+    let wait = WaitPersisted {
+        watermark: state.watermark.clone(),
+        mysql: state.mysql.clone(),
+        patience: Duration::from_millis(state.settings.persist_wait_ms),
+    };
+    let edge = Arc::new(Edge::new(state.settings.max_in_flight, &state.settings.public_url).waiting(wait));
     Router::new()
         .route("/users/{userId}",                  put(balance::create_user))
         .route("/users/{userId}/balance",          get(balance::get_balance).post(balance::charge))

@@ -36,6 +36,7 @@ impl FromRow<'_, MySqlRow> for CellRow {
                 epoch: row.try_get("epoch")?,
                 persisted,
                 lost_events: row.try_get("lost_events")?,
+                dead_events: row.try_get::<i64, _>("dead_events")? as u64,
             },
             replid: (!replid.is_empty()).then_some(replid),
             base: row.try_get("base")?,
@@ -88,12 +89,33 @@ pub async fn prepare(pool: &MySqlPool, cells: Cells, stream_bound: u64) -> Resul
 
 /// All cells, by id.
 pub async fn read_all(pool: &MySqlPool) -> Result<Vec<CellRow>, sqlx::Error> {
-    sqlx::query_as("SELECT * FROM cells ORDER BY cell").fetch_all(pool).await
+    sqlx::query_as(
+        "SELECT c.*, (SELECT COUNT(*) FROM dead_events d WHERE d.cell = c.cell) AS dead_events \
+         FROM cells c ORDER BY cell",
+    )
+    .fetch_all(pool)
+    .await
 }
 
 /// One cell.
 pub async fn read<'c>(executor: impl sqlx::MySqlExecutor<'c>, cell: CellId) -> Result<CellRow, sqlx::Error> {
-    sqlx::query_as("SELECT * FROM cells WHERE cell = ?").bind(cell.0).fetch_one(executor).await
+    sqlx::query_as(
+        "SELECT c.*, (SELECT COUNT(*) FROM dead_events d WHERE d.cell = c.cell) AS dead_events \
+         FROM cells c WHERE cell = ?",
+    )
+    .bind(cell.0)
+    .fetch_one(executor)
+    .await
+}
+
+/// Whether an event is one whose rows could not be applied.
+pub async fn is_dead(pool: &MySqlPool, cell: CellId, seq: Seq) -> Result<bool, sqlx::Error> {
+    let found: Option<u64> = sqlx::query_scalar("SELECT seq FROM dead_events WHERE cell = ? AND seq = ?")
+        .bind(cell.0)
+        .bind(seq)
+        .fetch_optional(pool)
+        .await?;
+    Ok(found.is_some())
 }
 
 /// Raises the epoch of an open cell by compare-and-set. False: somebody else did, or the cell is closed.

@@ -13,11 +13,12 @@ use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{Cmd, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::sync::Notify;
 
+use super::acknowledged;
 use super::connect::RedisServer;
 use super::keys;
 use super::reply::{Reply, decode};
 use super::text::{Script, ScriptSet};
-use crate::cell::{CellId, Cells, Epoch, Fence, Seq};
+use crate::cell::{CellId, Cells, Epoch, Fence, Position, Seq};
 
 /// Why a script gave no outcome of its own.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -361,6 +362,7 @@ impl Scripts {
             return Err(ScriptError::Unknown(format!("cell {cell} moved past epoch {epoch}")));
         }
         vouched.highest = vouched.highest.max(seq);
+        acknowledged::note(cell, Position { epoch, seq });
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The Rust half of `lua/`: one typed binding per script, and what they share.
 
+pub mod acknowledged;
 pub mod audit_members;
 pub mod audit_read;
 pub mod audit_sales;

@@ -27,6 +27,7 @@ mod purchase;
 mod ranking;
 mod recovery;
 mod script_headers;
+mod wait_persisted;
 mod watermark;
 mod workers;
 mod write_behind;
