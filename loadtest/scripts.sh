@@ -42,9 +42,9 @@ per_second() {
   local pipeline=$1 name=$2 fingerprint=$3
   fill
   case $name in
-    purchase) set -- "$purchase" 8 '{c0}:gate' '{c0}:events' '{c0}:user:1' '{c0}:idem:1:__rand_int__' \
-      '{c0}:coupon' '{c0}:coupon:issues' '{c0}:sales:rolling' '{c0}:sku:1:0' \
-      1 "$fingerprint" __rand_int__ 86400000 0 1 0 1 ;;
+    purchase) set -- "$purchase" 9 '{c0}:gate' '{c0}:events' '{c0}:user:1' '{c0}:idem:1:__rand_int__' \
+      '{c0}:coupon' '{c0}:coupon:issues' '{c0}:sales:rolling' '{c0}:due' '{c0}:sku:1:0' \
+      1 "$fingerprint" __rand_int__ 86400000 0 0 1 0 1 ;;
     claim) set -- "$claim" 6 '{c0}:gate' '{c0}:events' '{c0}:user:1' '{c0}:coupon:1' '{c0}:coupon:1:issues' \
       '{c0}:idem:1:__rand_int__' 1 __rand_int__ '' "$fingerprint" __rand_int__ 86400000 ;;
   esac
