@@ -14,6 +14,7 @@ use super::{
 };
 use crate::app::{Engine, Role, check_exposure};
 use crate::config::{Secret, Settings};
+use crate::identity::Tokens;
 use crate::{mysql, telemetry};
 
 /// How often the servers are looked at.
@@ -88,6 +89,8 @@ pub async fn run(
         bail!("--cells: {} is not allowed; allowed: 1", options.cells.unwrap_or_default());
     }
     check_exposure(&settings, options.allow_insecure)?;
+    // Before any server is started.
+    Tokens::load(&settings)?;
     let binaries = ServerBinaries::locate(
         options.redis_server.clone(),
         options.mysqld.clone(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::App;
 use super::caller::Caller;
+use super::fields::present;
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::page::{Page, cut, page};
@@ -26,14 +27,16 @@ use crate::time;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimBody {
-    user_id: UserId,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<UserId>,
     coupon_id: CouponId,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssueBody {
-    user_id: UserId,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<UserId>,
 }
 
 /// A coupon that was just issued.
@@ -60,9 +63,14 @@ fn amount_or_object<S: Serializer>(discount: &Discount, to: S) -> Result<S::Ok, 
 }
 
 /// One page of the campaigns, by id.
-pub async fn list_coupons(State(app): State<App>, query: Query) -> Result<Page<Coupon>, Problem> {
+pub async fn list_coupons(
+    State(app): State<App>,
+    caller: Caller,
+    query: Query,
+) -> Result<Page<Coupon>, Problem> {
     let query = query.only(&["limit", "cursor"])?;
     let (limit, after) = (query.limit()?, query.after(List::Coupons)?);
+    caller.known()?;
     let mut coupons = coupon_list(&app.scripts, after, limit + 1).await?;
     let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
     Ok(page(&app, List::Coupons, &query, coupons, behind))
@@ -75,7 +83,7 @@ pub async fn claim_coupon(
     keyed: Keyed,
     Json(body): Json<ClaimBody>,
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
-    let user = caller.acting_for(body.user_id)?;
+    let user = caller.acting_for_named(body.user_id)?;
     issue(&app, IssueId { coupon: body.coupon_id, user }, false, keyed.with(&body)).await
 }
 
@@ -87,7 +95,7 @@ pub async fn issue_coupon(
     keyed: Keyed,
     Json(body): Json<IssueBody>,
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
-    let user = caller.acting_for(body.user_id)?;
+    let user = caller.acting_for_named(body.user_id)?;
     issue(&app, IssueId { coupon, user }, true, keyed.with(&body)).await
 }
 

@@ -1,16 +1,19 @@
 //! The HTTP API. Handlers are thin: parse, authorise, call one script, map the outcome.
 
+mod address;
 mod admin_coupons;
 mod admin_products;
 mod admission;
 mod balance;
 mod caller;
+mod cors;
 mod coupons;
 mod edge;
 mod fields;
 mod idempotency_key;
 mod json;
 mod language;
+mod limits;
 mod operations;
 mod orders;
 mod page;
@@ -33,6 +36,7 @@ use sqlx::MySqlPool;
 pub use serve::serve;
 
 use crate::config::Settings;
+use crate::identity::Tokens;
 use crate::scripts::Scripts;
 use crate::watermark::{CellWatch, Watermark};
 use edge::{Edge, every_request};
@@ -45,6 +49,8 @@ pub struct AppState {
     /// For reads only: `http` never writes MySQL.
     pub mysql: MySqlPool,
     pub settings: Arc<Settings>,
+    /// What tokens are checked with; `None`: nobody is asked for one.
+    pub tokens: Option<Arc<Tokens>>,
     pub cells: CellWatch,
     pub watermark: Watermark,
     pub prometheus: PrometheusHandle,
@@ -56,7 +62,7 @@ type App = Arc<AppState>;
 /// All routes. Call it once the metrics recorder is installed.
 #[rustfmt::skip]
 pub fn router(state: AppState) -> Router {
-    let edge = Arc::new(Edge::new(state.settings.max_in_flight, &state.settings.public_url));
+    let edge = Arc::new(Edge::new(&state.settings, state.tokens.clone()));
     Router::new()
         .route("/users/{userId}",                  put(balance::create_user))
         .route("/users/{userId}/balance",          get(balance::get_balance).post(balance::charge))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::caller::Caller;
-use super::fields::{Int, Object, Payment};
+use super::fields::{Int, Object, Payment, present};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::page::{Page, cut, page};
@@ -28,7 +28,8 @@ use crate::scripts::order_place::{OrderPlace, order_place};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderBody {
-    user_id: UserId,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<UserId>,
     items: Vec<Object<ItemBody>>,
     coupon_id: Option<CouponId>,
     #[serde(default)]
@@ -68,7 +69,7 @@ pub async fn place_order(
     Json(body): Json<OrderBody>,
 ) -> Result<Placed, Problem> {
     let (wanted, items) = items_of(&body)?;
-    let user = caller.acting_for(body.user_id)?;
+    let user = caller.acting_for_named(body.user_id)?;
     let idempotency = keyed.with(&body);
     let ttl_ms = app.settings.idempotency_ttl_ms;
     match order_place(&app.scripts, user, &items, body.coupon_id, idempotency.as_ref(), ttl_ms).await? {
@@ -108,6 +109,7 @@ pub async fn get_order(
     caller: Caller,
     Path(id): Path<OrderId>,
 ) -> Result<Json<Order>, Problem> {
+    caller.known()?;
     let Some(cell) = app.scripts.cells().of_order(id) else { return Err(ProblemKind::OrderNotFound.into()) };
     // First the log, then the rows: an event is persisted before it is trimmed, so it is never in neither.
     let order = match order_get(&app.scripts, cell, order_seq(id)).await? {
@@ -115,7 +117,7 @@ pub async fn get_order(
         None => in_time(order_by_id(&app.mysql, id)).await?,
     };
     let order = order.ok_or(ProblemKind::OrderNotFound)?;
-    caller.acting_for(order.user_id).map_err(|_| ProblemKind::OrderNotFound)?;
+    caller.reaches(order.user_id, ProblemKind::OrderNotFound)?;
     Ok(Json(order))
 }
 
