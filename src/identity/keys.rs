@@ -45,10 +45,8 @@ impl Key {
                 RsaParameters::public_modulus_len(der).is_ok_and(is_rsa_length)
             }
             (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
-                let leading = n.first().map_or(8, |it| it.leading_zeros());
                 let components = RsaPublicKeyComponents { n, e };
-                (n.len() as u32).checked_mul(8).is_some_and(|bits| is_rsa_length(bits - leading))
-                    && components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).is_ok()
+                is_rsa_length(bits(n)) && components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).is_ok()
             }
             (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
                 ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok()
@@ -69,6 +67,12 @@ impl Key {
 fn is_rsa_length(bits: u32) -> bool {
     (RSA_PKCS1_2048_8192_SHA256.min_modulus_len()..=RSA_PKCS1_2048_8192_SHA256.max_modulus_len())
         .contains(&bits)
+}
+
+/// Length of a number whose highest byte comes first.
+fn bits(number: &[u8]) -> u32 {
+    let first = number.iter().position(|it| *it != 0);
+    first.map_or(0, |it| (number.len() - it) as u32 * 8 - number[it].leading_zeros())
 }
 
 /// The keys that the settings name; at least one.
@@ -109,6 +113,10 @@ fn read_file(path: &Path) -> Result<Vec<Key>, String> {
 
 fn from_pem(text: &str) -> Result<Vec<Key>, String> {
     let blocks = pem::parse_many(text).map_err(|_| "neither PEM nor JWKS")?;
+    // The library passes over a block that does not end.
+    if blocks.len() != text.matches("-----BEGIN ").count() {
+        return Err("a PEM block that is damaged".to_owned());
+    }
     blocks.iter().map(from_pem_block).collect()
 }
 

@@ -3,9 +3,11 @@
 mod cell_dump;
 mod contract;
 mod engine_process;
+mod routes;
 mod test_app;
 mod test_clock;
 mod test_servers;
+mod tokens;
 mod wire;
 
 mod answers;
@@ -17,6 +19,9 @@ mod coupon_issue;
 mod engine_kill;
 mod forgetting;
 mod history;
+mod identity;
+mod identity_keys;
+mod identity_settings;
 mod order_place;
 mod problems;
 mod product_set;
