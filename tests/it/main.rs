@@ -31,6 +31,7 @@ mod purchase;
 mod ranking;
 mod recovery;
 mod script_headers;
+mod secrets;
 mod slow_clients;
 mod watermark;
 mod workers;
