@@ -27,14 +27,22 @@ impl fmt::Debug for Secret {
 }
 
 impl fmt::Display for Secret {
-    /// Scheme and what follows the last `@`: never user or password.
+    /// Scheme and what follows the last `@`: never user or password. What only looks like a URL is not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.split_once("://"), self.0.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://…@{place}"),
-            (Some(_), None) => f.write_str(&self.0),
+            (Some((_, place)), None) if is_host_and_port(place) => f.write_str(&self.0),
+            (Some((scheme, _)), None) => write!(f, "{scheme}://…"),
             (None, _) => f.write_str("…"),
         }
     }
+}
+
+/// `host:4711/…`, and not `user:password/…` whose `@` was forgotten.
+fn is_host_and_port(place: &str) -> bool {
+    let authority = place.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    port.bytes().all(|it| it.is_ascii_digit()) || authority.ends_with(']')
 }
 
 impl Serialize for Secret {
@@ -87,6 +95,10 @@ mod tests {
         assert_eq!(format!("{url} {url:?}"), "mysql://…@db:3306/firstcome mysql://…@db:3306/firstcome");
         assert_eq!(serde_json::to_string(&url).unwrap(), "\"mysql://…@db:3306/firstcome\"");
         assert_eq!(Secret::new("shop:hunter2@db").to_string(), "…");
+        assert_eq!(Secret::new("redis://shop:hunter2").to_string(), "redis://…");
+        for plain in ["redis://127.0.0.1:6379/", "redis://[::1]/", "amqp://mq/%2f"] {
+            assert_eq!(Secret::new(plain).to_string(), plain);
+        }
     }
 
     #[test]

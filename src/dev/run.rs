@@ -13,7 +13,7 @@ use super::{
     demo, ports, reaper,
 };
 use crate::app::{Engine, Role, check_exposure};
-use crate::config::{Secret, Settings};
+use crate::config::{Auth, Secret, Settings};
 use crate::identity::Tokens;
 use crate::{mysql, telemetry};
 
@@ -120,6 +120,9 @@ pub async fn run(
     let address = engine.address().context("dev always serves")?;
     servers.write_endpoints(&folder, address, &settings)?;
     println!("{}", welcome(address, &folder));
+    if settings.auth == Auth::Jwt {
+        println!("Every call needs a token (-H \"Authorization: Bearer …\"): firstcome token --user 1\n");
+    }
 
     let result = tokio::select! {
         () = &mut stop => Ok(()),

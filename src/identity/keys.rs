@@ -120,6 +120,9 @@ fn from_pem(text: &str) -> Result<Vec<Key>, String> {
     blocks.iter().map(from_pem_block).collect()
 }
 
+/// Takes a PEM block for a key of one type.
+type Reading = fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>;
+
 fn from_pem_block(block: &pem::Pem) -> Result<Key, String> {
     match block.tag() {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
@@ -129,7 +132,7 @@ fn from_pem_block(block: &pem::Pem) -> Result<Key, String> {
         tag => return Err(format!("{tag:?}; only public keys belong here")),
     }
     let text = pem::encode(block);
-    let readings: [(Algorithm, fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>); 3] = [
+    let readings: [(Algorithm, Reading); 3] = [
         (Algorithm::RS256, DecodingKey::from_rsa_pem),
         (Algorithm::ES256, DecodingKey::from_ec_pem),
         (Algorithm::EdDSA, DecodingKey::from_ed_pem),

@@ -119,7 +119,6 @@ async fn a_token_for_development_is_accepted() {
         tokens.verify(&made(&["--user", "9007199254740991", "--scope", "admin"])),
         Ok(Identity::Admin)
     );
-    assert_eq!(tokens.verify(&made(&["--user", "1", "--expires", "0"])).is_ok(), true, "within the leeway");
     app.finish().await;
 
     for arguments in [&["token"][..], &["token", "--user", "0"], &["token", "--user", "1", "--scope", "root"]]

@@ -66,9 +66,8 @@ pub const CALLS: [Call; 25] = [
     call("GET",  "/metrics",                        "/metrics",                 "", For::All),
 ];
 
-/// Goal: no route is forgotten. The list above is compared with the route table as it is written.
-#[test]
-fn every_route_is_in_the_list() {
+/// Method and route of all calls, by the route table as it is written: axum does not tell.
+fn served() -> Vec<String> {
     let table = include_str!("../../src/http/mod.rs");
     let mut written = Vec::new();
     for line in table.lines().filter_map(|it| it.trim().strip_prefix(".route(\"")) {
@@ -85,6 +84,12 @@ fn every_route_is_in_the_list() {
     for other in [".nest(", ".merge(", ".route_service(", ".nest_service("] {
         assert!(!table.contains(other), "{other}");
     }
+    written
+}
+
+/// Goal: no route is forgotten.
+#[test]
+fn every_route_is_in_the_list() {
     let listed: Vec<String> = CALLS.iter().map(|it| format!("{} {}", it.method, it.route)).collect();
-    assert_eq!(written, listed);
+    assert_eq!(served(), listed);
 }

@@ -92,9 +92,11 @@ async fn nothing_secret_is_ever_said() {
     let url = format!("http://{}", settings.listen);
     let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    while client.get(format!("{url}/readyz")).send().await.is_ok_and(|it| it.status() == StatusCode::OK)
-        == false
-    {
+    let is_ready = async || {
+        let answer = client.get(format!("{url}/readyz")).send().await;
+        answer.is_ok_and(|it| it.status() == StatusCode::OK)
+    };
+    while !is_ready().await {
         assert!(Instant::now() < deadline, "the engine never sold: {}", read(&log));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
