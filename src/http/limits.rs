@@ -76,9 +76,9 @@ impl<K: Hash + Eq + Clone> Limit<K> {
 impl<K: Hash + Eq + Clone, C: Clock + Clone> Limit<K, C> {
     /// `None`: there is no limit.
     fn with_clock(by: &'static str, per_second: u32, burst_seconds: u32, clock: C) -> Option<Self> {
-        let per_second = NonZeroU32::new(per_second)?;
         let refused = metrics::counter!("firstcome_http_rate_limited_requests_total", "by" => by);
         refused.increment(0);
+        let per_second = NonZeroU32::new(per_second)?;
         let burst = NonZeroU32::new(burst_seconds).map_or(per_second, |it| per_second.saturating_mul(it));
         Some(Self {
             limiter: RateLimiter::dashmap_with_clock(
