@@ -12,10 +12,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Auth, Settings};
+use crate::config::{Auth, Settings, WrongSetting};
 use crate::http::{self, AppState};
+use crate::identity::{Tokens, is_well_known};
 use crate::mysql::{self, cells};
 use crate::node::Node;
+use crate::rabbitmq;
 use crate::scripts::Scripts;
 use crate::scripts::connect::RedisServer;
 use crate::watermark::CellWatch;
@@ -98,8 +100,10 @@ pub struct Engine {
 impl Engine {
     /// Starts all loops of a role. The API listens at once and answers 503 until its cells are open.
     pub async fn start(settings: Settings, role: Role, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
+        let mut tokens = None;
         let listener = match role {
             Role::All | Role::Api => {
+                tokens = Tokens::load(&settings)?.map(Arc::new);
                 let listener = TcpListener::bind(settings.listen).await;
                 Some(listener.with_context(|| format!("cannot listen on {}", settings.listen))?)
             }
@@ -123,6 +127,7 @@ impl Engine {
                 scripts: scripts.clone(),
                 mysql: mysql.clone(),
                 settings: settings.clone(),
+                tokens,
                 cells: node.watch(),
                 watermark: node.watermark(),
                 prometheus,
@@ -175,9 +180,26 @@ impl Engine {
     }
 }
 
+/// Refuses secrets that everybody knows, where they would protect something.
+pub fn check_defaults(settings: &Settings) -> Result<(), WrongSetting> {
+    let secret = settings.jwt_secret.expose();
+    if settings.auth == Auth::Jwt && !secret.is_empty() && is_well_known(secret) {
+        let allowed = "one that nobody knows, such as what `openssl rand -base64 48` prints";
+        let (key, value) = ("jwt_secret".to_owned(), "a well-known default".to_owned());
+        return Err(WrongSetting { key, value, allowed: allowed.to_owned() });
+    }
+    if rabbitmq::is_guest_elsewhere(&settings.amqp_url) {
+        let allowed = "a user of its own: guest with the password guest is for loopback only";
+        let (key, value) = ("amqp_url".to_owned(), settings.amqp_url.to_string());
+        return Err(WrongSetting { key, value, allowed: allowed.to_owned() });
+    }
+    Ok(())
+}
+
 /// Refuses to serve everybody on an address that others can reach.
 pub fn check_exposure(settings: &Settings, allow_insecure: bool) -> anyhow::Result<()> {
     match settings.auth {
+        Auth::Jwt => Ok(()),
         Auth::None if settings.listen.ip().is_loopback() || allow_insecure => Ok(()),
         Auth::None => anyhow::bail!(
             "auth = \"none\" serves everybody, so it listens on loopback only; {} is not: \

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::Table;
-use firstcome::app::{self, Connections, Engine, Role, check_exposure};
+use firstcome::app::{self, Connections, Engine, Role, check_defaults, check_exposure};
 use firstcome::cell::{CellId, CellState};
-use firstcome::config::{Secret, Settings};
+use firstcome::config::{DEV_DEFAULTS, Secret, Settings};
 use firstcome::dev::run::DevOptions;
+use firstcome::ids::UserId;
 use firstcome::mysql::cells;
 use firstcome::telemetry::{self, LogFormat};
 use firstcome::worker::recover::{self, Because, RecoverOutcome};
-use firstcome::{audit, dev, mysql, seed};
+use firstcome::{audit, dev, identity, mysql, seed};
 use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -69,9 +70,30 @@ enum Command {
     /// Show and steer cells
     #[command(subcommand)]
     Cell(CellCommand),
+    /// Print a token for development, signed with the configured jwt_secret
+    Token(TokenOptions),
     /// Ends the private servers of a process that died
     #[command(hide = true)]
     Reaper,
+}
+
+#[derive(Args)]
+struct TokenOptions {
+    /// Whom the token speaks for
+    #[arg(long, value_name = "ID")]
+    user: UserId,
+    /// What the token allows beyond its user's own wallet and orders
+    #[arg(long, value_enum)]
+    scope: Option<Scope>,
+    /// For how many seconds it is good
+    #[arg(long, value_name = "SECONDS", default_value = "3600")]
+    expires: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scope {
+    /// Act for everybody, and administer
+    Admin,
 }
 
 #[derive(Subcommand)]
@@ -87,7 +109,7 @@ enum CellCommand {
 }
 
 impl Flags {
-    fn settings(&self) -> anyhow::Result<Settings> {
+    fn settings(&self, defaults: &[(&str, &str)]) -> anyhow::Result<Settings> {
         let mut flags = Vec::new();
         if let Some(listen) = self.listen {
             flags.push(("listen", listen.to_string()));
@@ -99,7 +121,7 @@ impl Flags {
                 flags.push((key, url.clone()));
             }
         }
-        Ok(Settings::load(self.config.as_deref(), &flags)?)
+        Ok(Settings::load(self.config.as_deref(), defaults, &flags)?)
     }
 }
 
@@ -109,7 +131,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         dev::reaper::run();
     }
     telemetry::install_logs(cli.flags.log_format);
-    let settings = cli.flags.settings()?;
+    let settings = cli.flags.settings(match cli.command {
+        Command::Dev(_) => DEV_DEFAULTS,
+        _ => &[],
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
@@ -119,6 +144,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Seed(plan) => seed_all(settings, plan).await,
             Command::Audit => audit_all(settings).await,
             Command::Cell(command) => cell(settings, command).await,
+            Command::Token(options) => token(&settings, &options),
             Command::Reaper => unreachable!("handled before the runtime"),
         }
     })
@@ -137,6 +163,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 async fn serve(settings: Settings, role: Role, allow_insecure: bool) -> anyhow::Result<()> {
     check_exposure(&settings, allow_insecure)?;
+    check_defaults(&settings)?;
     let stop = stop_signal()?;
     let engine = Engine::start(settings, role, telemetry::install_metrics()?).await?;
     match engine.address() {
@@ -152,6 +179,12 @@ async fn serve(settings: Settings, role: Role, allow_insecure: bool) -> anyhow::
 async fn migrate(url: &Secret) -> anyhow::Result<()> {
     mysql::migrate(url).await.with_context(|| format!("cannot migrate {url}"))?;
     println!("the schema at {url} is up to date");
+    Ok(())
+}
+
+fn token(settings: &Settings, options: &TokenOptions) -> anyhow::Result<()> {
+    let is_admin = options.scope == Some(Scope::Admin);
+    println!("{}", identity::mint(settings, options.user, is_admin, options.expires)?);
     Ok(())
 }
 

@@ -2,15 +2,20 @@
 //!
 //! A wrong value stops the start with the key, the value and what is allowed.
 
-use std::fmt;
+mod list;
+mod secret;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cells;
 use crate::money::{AMOUNT_MAX, Amount, PRICE_MAX};
+
+pub use list::{List, Network, Origin};
+pub use secret::{Passphrase, Secret};
 
 /// All settings. Each is also read from `FIRSTCOME_<NAME>`; only `app` hands them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +23,18 @@ use crate::money::{AMOUNT_MAX, Amount, PRICE_MAX};
 pub struct Settings {
     /// Address the API listens on. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// Who may call: `none` (everybody; loopback only unless `--allow-insecure`).
+    /// Who may call: `none` (everybody; loopback only unless `--allow-insecure`) or `jwt` (who has a token).
     pub auth: Auth,
+    /// What signs tokens by HS256: at least 32 bytes. Either this or `jwt_keys`, and only with `jwt`.
+    pub jwt_secret: Passphrase,
+    /// File of the public keys that tokens are checked with: PEM or JWKS. Read at the start only.
+    pub jwt_keys: PathBuf,
+    /// What a token's `aud` must name.
+    pub jwt_audience: String,
+    /// What a token's `iss` must be.
+    pub jwt_issuer: String,
+    /// Whether users may charge their own wallets and refund their own orders. Default false: administrators only.
+    pub self_service: bool,
     /// What `type` of a problem is prefixed with, such as `https://shop.example`. Default: nothing.
     pub public_url: String,
 
@@ -82,8 +97,22 @@ pub struct Settings {
     /// How long `Prefer: wait=persisted` waits, in milliseconds, before it answers 202. Default 2,000; allowed 10 to
     /// 60,000.
     pub persist_wait_ms: u64,
+    /// Longest time for which a client may leave an answer unread, in milliseconds. Default 10,000. Linux only.
+    pub answer_timeout_ms: u64,
     /// How long requests in flight may take after SIGTERM, in milliseconds. Default 10,000.
     pub drain_timeout_ms: u64,
+
+    /// Requests per second of one user (a token's `sub`; administrators are not counted). Default 50, in `dev` 0;
+    /// 0: no limit. Each node counts for itself.
+    pub rate_limit_user_per_second: u32,
+    /// Requests per second from one address. Default 0: no limit, because behind a proxy all come from one.
+    pub rate_limit_address_per_second: u32,
+    /// Seconds' worth of either limit that may come at once. Default 2; allowed 1 to 60.
+    pub rate_limit_burst_seconds: u32,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses and networks. Default: none.
+    pub trusted_proxies: List<Network>,
+    /// Origins of web pages that may call from a browser. Default: none.
+    pub cors_origins: List<Origin>,
 }
 
 /// Who may call.
@@ -91,39 +120,7 @@ pub struct Settings {
 #[serde(rename_all = "lowercase")]
 pub enum Auth {
     None,
-}
-
-/// A URL that may carry a password: it prints without it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The whole text, for the library that connects.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Secret {
-    /// Scheme and what follows the last `@`: never user or password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0.split_once("://"), self.0.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://…@{place}"),
-            (Some(_), None) => f.write_str(&self.0),
-            (None, _) => f.write_str("…"),
-        }
-    }
+    Jwt,
 }
 
 impl Default for Settings {
@@ -131,6 +128,11 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             auth: Auth::None,
+            jwt_secret: Passphrase::default(),
+            jwt_keys: PathBuf::new(),
+            jwt_audience: String::new(),
+            jwt_issuer: String::new(),
+            self_service: false,
             public_url: String::new(),
             redis_url: Secret::new("redis://127.0.0.1:6379/"),
             mysql_url: Secret::new("mysql://root@127.0.0.1:3306/firstcome"),
@@ -155,7 +157,13 @@ impl Default for Settings {
             header_timeout_ms: 5_000,
             body_timeout_ms: 5_000,
             persist_wait_ms: 2_000,
+            answer_timeout_ms: 10_000,
             drain_timeout_ms: 10_000,
+            rate_limit_user_per_second: 50,
+            rate_limit_address_per_second: 0,
+            rate_limit_burst_seconds: 2,
+            trusted_proxies: List::default(),
+            cors_origins: List::default(),
         }
     }
 }
@@ -167,6 +175,13 @@ pub struct WrongSetting {
     pub key: String,
     pub value: String,
     pub allowed: String,
+}
+
+impl WrongSetting {
+    /// A value of a known key that is not one of those allowed.
+    pub fn of(key: &str, value: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), value: value.into(), allowed: allowed(key).unwrap_or_default() }
+    }
 }
 
 /// Bounds of every number, in the order of [`Settings`].
@@ -189,25 +204,43 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("header_timeout_ms", 100..=600_000),
     ("body_timeout_ms", 100..=600_000),
     ("persist_wait_ms", 10..=60_000),
+    ("answer_timeout_ms", 100..=600_000),
     ("drain_timeout_ms", 0..=600_000),
+    ("rate_limit_user_per_second", 0..=1_000_000),
+    ("rate_limit_address_per_second", 0..=1_000_000),
+    ("rate_limit_burst_seconds", 1..=60),
 ];
 
 /// What is allowed where it is no range of numbers.
 const FORMS: &[(&str, &str)] = &[
     ("listen", "an address such as 127.0.0.1:8080"),
-    ("auth", "none"),
+    ("auth", "none or jwt"),
+    ("jwt_secret", "with auth = \"jwt\": a text of at least 32 bytes; or nothing, with jwt_keys"),
+    ("jwt_keys", "with auth = \"jwt\": a file of public keys, PEM or JWKS; or nothing, with jwt_secret"),
+    ("jwt_audience", "with auth = \"jwt\": what a token's aud names"),
+    ("jwt_issuer", "with auth = \"jwt\": what a token's iss is"),
+    ("self_service", "true or false"),
     ("public_url", "nothing, or a URL such as https://shop.example"),
     ("redis_url", "redis://host:port/ or rediss://host:port/"),
     ("mysql_url", "mysql://user:password@host:port/database"),
     ("amqp_url", "amqp://user:password@host:port/vhost or amqps://…"),
     ("amqp_exchange", "1 to 255 characters"),
     ("amqp_queue", "1 to 255 characters"),
+    ("trusted_proxies", "addresses and networks such as 10.0.0.0/8"),
+    ("cors_origins", "origins such as https://shop.example: scheme, host, and the port where it is another"),
 ];
+
+/// Defaults that `firstcome dev` has instead: who develops may send as fast as they like.
+pub const DEV_DEFAULTS: &[(&str, &str)] = &[("rate_limit_user_per_second", "0")];
 
 impl Settings {
     /// Reads `file` (it may be missing unless it was named), then the environment, then `flags`
-    /// (key and value as text).
-    pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, WrongSetting> {
+    /// (key and value as text). `defaults` replace those of [`Settings::default`].
+    pub fn load(
+        file: Option<&Path>,
+        defaults: &[(&str, &str)],
+        flags: &[(&str, String)],
+    ) -> Result<Self, WrongSetting> {
         let in_file = match file {
             Some(path) => config::File::from(path).format(config::FileFormat::Toml).required(true),
             None => config::File::new("firstcome.toml", config::FileFormat::Toml).required(false),
@@ -224,8 +257,12 @@ impl Settings {
                 allowed: known.join(", "),
             });
         }
-        let environment = config::Environment::with_prefix("FIRSTCOME").try_parsing(true).ignore_empty(true);
+        // Values stay text until their field's type reads them: digits may be a secret.
+        let environment = config::Environment::with_prefix("FIRSTCOME").ignore_empty(true);
         let mut builder = config::Config::builder().add_source(in_file).add_source(environment);
+        for (key, value) in defaults {
+            builder = builder.set_default(*key, *value).map_err(|error| wrong(&error))?;
+        }
         for (key, value) in flags {
             builder = builder.set_override(*key, value.clone()).map_err(|error| wrong(&error))?;
         }
@@ -246,9 +283,7 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), WrongSetting> {
-        let refuse = |key: &str, value: String| {
-            Err(WrongSetting { key: key.to_owned(), value, allowed: allowed(key).unwrap_or_default() })
-        };
+        let refuse = |key: &str, value: String| Err(WrongSetting::of(key, value));
         let values = serde_json::to_value(self).expect("settings are plain values");
         for (key, range) in RANGES {
             let number = values[*key].as_u64();
@@ -300,6 +335,10 @@ fn wrong(error: &config::ConfigError) -> WrongSetting {
     };
     let value = match error {
         config::ConfigError::Type { unexpected, .. } => unexpected.to_string(),
+        // Its first line says where; the next ones quote the file, and it may hold secrets.
+        config::ConfigError::FileParse { cause, .. } => {
+            cause.to_string().lines().next().unwrap_or_default().to_owned()
+        }
         other => other.to_string(),
     };
     let allowed = allowed(&key).unwrap_or_else(|| "a readable TOML file".to_owned());
@@ -307,49 +346,4 @@ fn wrong(error: &config::ConfigError) -> WrongSetting {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_setting_says_what_is_allowed() {
-        let values = serde_json::to_value(Settings::default()).unwrap();
-        let named: Vec<&str> = keys().collect();
-        for key in values.as_object().unwrap().keys() {
-            assert!(named.contains(&key.as_str()), "{key} has no row");
-        }
-        assert_eq!(named.len(), values.as_object().unwrap().len());
-        Settings::default().check().unwrap();
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_with_what_is_allowed() {
-        for (key, value, allowed) in [
-            ("cells", "3", "1 to 1"),
-            ("cells", "many", "1 to 1"),
-            ("listen", "nowhere", "127.0.0.1:8080"),
-            ("auth", "jwtt", "none"),
-            ("redis_url", "http://x", "redis://"),
-            ("max_in_flight", "0", "1 to 1000000"),
-            ("mysql_connections", "-1", "4 to 1000"),
-        ] {
-            let error = Settings::load(None, &[(key, value.to_owned())]).unwrap_err();
-            assert_eq!(error.key, key, "{error}");
-            assert!(error.allowed.contains(allowed), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_in_the_file_is_refused() {
-        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
-        std::fs::write(file.path(), "lissten = \"127.0.0.1:1\"\n").unwrap();
-        assert_eq!(Settings::load(Some(file.path()), &[]).unwrap_err().key, "lissten");
-        std::fs::write(file.path(), "listen = \"127.0.0.1:1\"\n").unwrap();
-        assert_eq!(Settings::load(Some(file.path()), &[]).unwrap().listen.port(), 1);
-    }
-
-    #[test]
-    fn a_url_prints_without_its_password() {
-        let url = Secret::new("mysql://shop:hunter2@db:3306/firstcome");
-        assert_eq!(format!("{url} {url:?}"), "mysql://…@db:3306/firstcome mysql://…@db:3306/firstcome");
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ pub mod dev;
 pub mod event;
 pub mod http;
 pub mod idempotency;
+pub mod identity;
 pub mod ids;
 pub mod ledger;
 pub mod message;

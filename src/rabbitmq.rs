@@ -1,5 +1,6 @@
 //! The exchange and queue of the data platform, and confirmed publishing.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,6 +9,7 @@ use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 
 use crate::config::Secret;
@@ -37,6 +39,17 @@ pub enum PublishError {
     Amqp(#[from] lapin::Error),
     #[error("no confirm within {0:?}")]
     TimedOut(Duration),
+}
+
+/// Whether a URL names RabbitMQ's first user with their well-known password, on a host that others can reach.
+/// A URL without a user means them too.
+pub fn is_guest_elsewhere(url: &Secret) -> bool {
+    let Ok(AMQPUri { authority: AMQPAuthority { userinfo, host, .. }, .. }) = url.expose().parse() else {
+        return false;
+    };
+    let host = host.trim_matches(['[', ']']);
+    let is_loopback = host == "localhost" || host.parse().is_ok_and(|it: IpAddr| it.is_loopback());
+    !is_loopback && userinfo.username == "guest" && userinfo.password == "guest"
 }
 
 /// A connection with confirms, for one publisher.
@@ -134,4 +147,26 @@ async fn within<T>(
     work: impl Future<Output = Result<T, PublishError>>,
 ) -> Result<T, PublishError> {
     tokio::time::timeout(limit, work).await.unwrap_or(Err(PublishError::TimedOut(limit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_is_for_loopback_only() {
+        let elsewhere = |url: &str| is_guest_elsewhere(&Secret::new(url));
+        for url in ["amqp://guest:guest@mq:5672/%2f", "amqps://guest:guest@10.0.0.1/", "amqp://mq"] {
+            assert!(elsewhere(url), "{url}");
+        }
+        for url in [
+            "amqp://guest:guest@127.0.0.1:5672/%2f",
+            "amqp://guest:guest@localhost/%2f",
+            "amqp://guest:guest@[::1]:5672/%2f",
+            "amqp://shop:guest@mq/%2f",
+            "amqp://guest:other@mq/%2f",
+        ] {
+            assert!(!elsewhere(url), "{url}");
+        }
+    }
 }

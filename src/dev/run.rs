@@ -13,7 +13,8 @@ use super::{
     demo, ports, reaper,
 };
 use crate::app::{Engine, Role, check_exposure};
-use crate::config::{Secret, Settings};
+use crate::config::{Auth, Secret, Settings};
+use crate::identity::Tokens;
 use crate::{mysql, telemetry};
 
 /// How often the servers are looked at.
@@ -88,6 +89,8 @@ pub async fn run(
         bail!("--cells: {} is not allowed; allowed: 1", options.cells.unwrap_or_default());
     }
     check_exposure(&settings, options.allow_insecure)?;
+    // Before any server is started.
+    Tokens::load(&settings)?;
     let binaries = ServerBinaries::locate(
         options.redis_server.clone(),
         options.mysqld.clone(),
@@ -117,6 +120,9 @@ pub async fn run(
     let address = engine.address().context("dev always serves")?;
     servers.write_endpoints(&folder, address, &settings)?;
     println!("{}", welcome(address, &folder));
+    if settings.auth == Auth::Jwt {
+        println!("Every call needs a token (-H \"Authorization: Bearer …\"): firstcome token --user 1\n");
+    }
 
     let result = tokio::select! {
         () = &mut stop => Ok(()),

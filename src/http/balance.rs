@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::caller::Caller;
-use super::fields::Integer;
+use super::fields::{Integer, present};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::page::{Page, cut, page};
@@ -40,7 +40,8 @@ pub struct ChargeBody {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChargeUserBody {
-    user_id: UserId,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<UserId>,
     amount: Integer,
 }
 
@@ -77,9 +78,9 @@ pub async fn get_balance_by_query(
     query: Query,
 ) -> Result<Json<Balance>, Problem> {
     let query = query.only(&["userId"])?;
-    let Some(text) = query.get("userId") else { return Err(Problem::parameter("userId", "is required")) };
-    let user_id = text.parse::<UserId>().map_err(|error| Problem::parameter("userId", error.to_string()))?;
-    let user_id = caller.acting_for(user_id)?;
+    let user_id = query.get("userId").map(str::parse::<UserId>).transpose();
+    let user_id = user_id.map_err(|error| Problem::parameter("userId", error.to_string()))?;
+    let user_id = caller.acting_for_or_self(user_id, || Problem::parameter("userId", "is required"))?;
     let balance = balance_get(&app.scripts, user_id).await?.unwrap_or_default();
     Ok(Json(Balance { user_id, balance }))
 }
@@ -107,6 +108,7 @@ pub async fn charge(
     keyed: Keyed,
     Json(body): Json<ChargeBody>,
 ) -> Result<(StatusCode, Replay, Json<Balance>), Problem> {
+    caller.puts_money(&app.settings)?;
     let user_id = caller.acting_for(user_id)?;
     let (replay, balance) = put(&app, user_id, body.amount, false, keyed.with(&body)).await?;
     Ok((StatusCode::CREATED, replay, balance))
@@ -119,7 +121,8 @@ pub async fn charge_or_create(
     keyed: Keyed,
     Json(body): Json<ChargeUserBody>,
 ) -> Result<(Replay, Json<Balance>), Problem> {
-    let user_id = caller.acting_for(body.user_id)?;
+    caller.puts_money(&app.settings)?;
+    let user_id = caller.acting_for_named(body.user_id)?;
     put(&app, user_id, body.amount, true, keyed.with(&body)).await
 }
 

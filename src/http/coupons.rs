@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::App;
 use super::caller::Caller;
+use super::fields::present;
 use super::find_order::{cell_of, find_order, first_answer};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
@@ -30,14 +31,16 @@ use crate::time;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimBody {
-    user_id: UserId,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<UserId>,
     coupon_id: CouponId,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssueBody {
-    user_id: UserId,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<UserId>,
 }
 
 /// A coupon that was just issued.
@@ -64,9 +67,14 @@ fn amount_or_object<S: Serializer>(discount: &Discount, to: S) -> Result<S::Ok, 
 }
 
 /// One page of the campaigns, by id.
-pub async fn list_coupons(State(app): State<App>, query: Query) -> Result<Page<Coupon>, Problem> {
+pub async fn list_coupons(
+    State(app): State<App>,
+    caller: Caller,
+    query: Query,
+) -> Result<Page<Coupon>, Problem> {
     let query = query.only(&["limit", "cursor"])?;
     let (limit, after) = (query.limit()?, query.after(List::Coupons)?);
+    caller.known()?;
     let mut coupons = coupon_list(&app.scripts, after, limit + 1).await?;
     let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
     Ok(page(&app, List::Coupons, &query, coupons, behind))
@@ -79,7 +87,7 @@ pub async fn claim_coupon(
     keyed: Keyed,
     Json(body): Json<ClaimBody>,
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
-    let user = caller.acting_for(body.user_id)?;
+    let user = caller.acting_for_named(body.user_id)?;
     issue(&app, IssueId { coupon: body.coupon_id, user }, false, keyed.with(&body)).await
 }
 
@@ -91,7 +99,7 @@ pub async fn issue_coupon(
     keyed: Keyed,
     Json(body): Json<IssueBody>,
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
-    let user = caller.acting_for(body.user_id)?;
+    let user = caller.acting_for_named(body.user_id)?;
     issue(&app, IssueId { coupon, user }, true, keyed.with(&body)).await
 }
 
@@ -185,14 +193,14 @@ pub async fn release_coupon(
     keyed: Keyed,
     Json(body): Json<ReleaseBody>,
 ) -> Result<(Replay, Json<Released>), Problem> {
-    caller.is_known()?;
+    let only_for = caller.only_for()?;
     let idempotency = keyed.with(&body);
     let order_id = body.order_id;
     let cell = cell_of(&app, order_id)?;
     let request = ReleaseRequest {
         order: order_id,
         coupon: coupon_id,
-        caller: caller.only_for(),
+        caller: only_for,
         idempotency: idempotency.as_ref(),
         idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
     };
@@ -222,7 +230,6 @@ pub async fn list_valid(
     let Some(text) = query.get("orderId") else { return Err(Problem::parameter("orderId", "is required")) };
     let id: OrderId =
         text.parse().map_err(|error: NotAnId| Problem::parameter("orderId", error.to_string()))?;
-    caller.is_known()?;
     let order = find_order(&app, caller, id).await?;
     let cell = cell_of(&app, id)?;
     let now_ms = clock_read(&app.scripts, cell).await?;

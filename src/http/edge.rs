@@ -1,5 +1,5 @@
-//! What happens to every request: its id, admission, a safety net for panics, problems rendered in
-//! the caller's language, and the time it took. One layer, because each layer costs an allocation.
+//! What happens to every request: its id, limits, admission, who sent it, a safety net for panics, problems
+//! rendered in the caller's language, and the time it took. One layer, because each layer costs an allocation.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,12 +11,19 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
 use uuid::Uuid;
 
 use super::admission::Admission;
+use super::caller::Caller;
+use super::cors;
 use super::language::Language;
+use super::limits::Limits;
 use super::problem::{Problem, ProblemKind};
 use super::wait_persisted::{WaitPersisted, is_wanted};
+use crate::config::Settings;
+use crate::identity::Tokens;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -26,23 +33,37 @@ const REQUEST_ID_MAX: usize = 128;
 /// Answered whatever the load: an engine that is busy is not an engine that is dead.
 pub const NEVER_SHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// Never told to come back later, however often a probe asks.
+const NEVER_LIMITED: [&str; 2] = ["/healthz", "/readyz"];
+
 /// What all requests share.
 pub struct Edge {
     admission: Admission,
+    limits: Limits,
+    /// `None`: nobody is asked for a token.
+    tokens: Option<Arc<Tokens>>,
+    /// `None`: no page of another origin may call.
+    cors: Option<CorsLayer>,
     /// What stands before `/problems/<code>`.
     type_prefix: String,
     wait_persisted: Option<WaitPersisted>,
 }
 
 impl Edge {
-    pub fn new(max_in_flight: usize, public_url: &str) -> Self {
+    pub fn new(settings: &Settings, tokens: Option<Arc<Tokens>>) -> Self {
         metrics::describe_histogram!(
             "firstcome_http_request_duration_seconds",
             metrics::Unit::Seconds,
             "Time from the end of a request's headers to its answer"
         );
-        let type_prefix = public_url.trim_end_matches('/').to_owned();
-        Self { admission: Admission::new(max_in_flight), type_prefix, wait_persisted: None }
+        Self {
+            admission: Admission::new(settings.max_in_flight),
+            limits: Limits::new(settings),
+            tokens,
+            cors: cors::layer(&settings.cors_origins),
+            type_prefix: settings.public_url.trim_end_matches('/').to_owned(),
+            wait_persisted: None,
+        }
     }
 
     /// With what successes wait for, where a client prefers that.
@@ -67,10 +88,13 @@ impl Edge {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-        headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
+        headers.append(header::VARY, HeaderValue::from_static("accept-language"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = kind.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if let Some((name, value)) = problem.header() {
+            headers.insert(name, value.clone());
         }
         *response.body_mut() = Body::from(problem.document(&self.type_prefix, language, request_id));
     }
@@ -85,23 +109,17 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
     let language = Language::of(request.headers());
     let request_id = request_id(request.headers());
 
-    let place = edge.admission_for(route);
-    let mut response = match place {
-        Place::Refused => Problem::new(ProblemKind::Overloaded).into_response(),
-        Place::Admitted(_) | Place::AlwaysOpen => {
-            let wait = edge.wait_persisted.as_ref().filter(|_| is_wanted(request.headers()));
-            let run = async {
-                match wait {
-                    Some(wait) => wait.run(next.run(request)).await,
-                    None => next.run(request).await,
-                }
-            };
-            AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
-                Problem::new(ProblemKind::InternalError).because("a handler panicked").into_response()
-            })
+    let mut response = match &edge.cors {
+        Some(layer) if method != Method::OPTIONS || cors::is_preflight(request.headers()) => {
+            let service = layer.layer(service_fn(|request| async {
+                Ok::<_, std::convert::Infallible>(edge.answer(route, request, next.clone()).await)
+            }));
+            let Ok(mut response) = service.oneshot(request).await;
+            cors::hush_foreign(response.headers_mut());
+            response
         }
+        _ => edge.answer(route, request, next).await,
     };
-    drop(place);
 
     edge.render(&mut response, &method, language, &request_id);
     response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
@@ -115,18 +133,37 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
     response
 }
 
-enum Place<'a> {
-    Admitted(#[expect(dead_code, reason = "held for its drop")] super::admission::InFlight<'a>),
-    AlwaysOpen,
-    Refused,
-}
-
 impl Edge {
-    fn admission_for(&self, route: &str) -> Place<'_> {
-        if NEVER_SHED.contains(&route) {
-            return Place::AlwaysOpen;
+    /// Lets a request through to its handler, or refuses it.
+    async fn answer(&self, route: &str, mut request: Request, next: Next) -> Response {
+        if !NEVER_LIMITED.contains(&route)
+            && let Err(refused) = self.limits.count_address(&request)
+        {
+            return refused.into_response();
         }
-        self.admission.enter().map_or(Place::Refused, Place::Admitted)
+        let place = if NEVER_SHED.contains(&route) { None } else { Some(self.admission.enter()) };
+        if let Some(None) = place {
+            return Problem::new(ProblemKind::Overloaded).into_response();
+        }
+        if let Some(tokens) = &self.tokens {
+            let caller = Caller::of(request.headers(), tokens);
+            if let Caller::User(user) = caller
+                && let Err(refused) = self.limits.count_user(user)
+            {
+                return refused.into_response();
+            }
+            request.extensions_mut().insert(caller);
+        }
+        let wait = self.wait_persisted.as_ref().filter(|_| is_wanted(request.headers()));
+        let run = async {
+            match wait {
+                Some(wait) => wait.run(next.run(request)).await,
+                None => next.run(request).await,
+            }
+        };
+        AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
+            Problem::new(ProblemKind::InternalError).because("a handler panicked").into_response()
+        })
     }
 }
 
@@ -179,9 +216,13 @@ mod tests {
         router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
     }
 
+    fn edge(max_in_flight: usize) -> Arc<Edge> {
+        Arc::new(Edge::new(&Settings { max_in_flight, ..Settings::default() }, None))
+    }
+
     #[tokio::test]
     async fn a_panic_is_an_internal_error() {
-        let response = answer(&Arc::new(Edge::new(1, "")), "/panics").await;
+        let response = answer(&edge(1), "/panics").await;
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert!(response.headers().contains_key(&X_REQUEST_ID));
@@ -189,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_node_sheds_all_but_health() {
-        let edge = Arc::new(Edge::new(0, ""));
+        let edge = edge(0);
         let shed = answer(&edge, "/panics").await;
         assert_eq!(
             (shed.status().as_u16(), &shed.headers()[header::RETRY_AFTER]),

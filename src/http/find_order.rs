@@ -31,6 +31,7 @@ pub fn cell_of(app: &AppState, id: OrderId) -> Result<CellId, Problem> {
 
 /// One order as it stands, if the caller may see it.
 pub async fn find_order(app: &AppState, caller: Caller, id: OrderId) -> Result<Order, Problem> {
+    caller.known()?;
     let cell = cell_of(app, id)?;
     // First Redis, then the rows: an event is persisted before it is trimmed, so an order is never in neither.
     let order = match order_get(&app.scripts, cell, id).await? {
@@ -39,7 +40,7 @@ pub async fn find_order(app: &AppState, caller: Caller, id: OrderId) -> Result<O
         OrderGet::NotFound => in_time(order_by_id(&app.mysql, id)).await?.map(|it| it.order),
     };
     let order = order.ok_or(ProblemKind::OrderNotFound)?;
-    caller.acting_for(order.user_id).map_err(|_| ProblemKind::OrderNotFound)?;
+    caller.reaches(order.user_id, ProblemKind::OrderNotFound)?;
     Ok(order)
 }
 
@@ -57,7 +58,7 @@ pub async fn find_unheld(app: &AppState, caller: Caller, id: OrderId) -> Result<
         }
         OrderGet::NotFound => in_mysql(app, cell, id).await?,
     };
-    caller.acting_for(unheld.order.user_id).map_err(|_| ProblemKind::OrderNotFound)?;
+    caller.reaches(unheld.order.user_id, ProblemKind::OrderNotFound)?;
     Ok(Some(unheld))
 }
 

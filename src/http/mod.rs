@@ -1,10 +1,12 @@
 //! The HTTP API. Handlers are thin: parse, authorise, call one script, map the outcome.
 
+mod address;
 mod admin_coupons;
 mod admin_products;
 mod admission;
 mod balance;
 mod caller;
+mod cors;
 mod coupons;
 mod edge;
 mod fields;
@@ -12,6 +14,7 @@ mod find_order;
 mod idempotency_key;
 mod json;
 mod language;
+mod limits;
 mod operations;
 mod orders;
 mod page;
@@ -37,6 +40,7 @@ use sqlx::MySqlPool;
 pub use serve::serve;
 
 use crate::config::Settings;
+use crate::identity::Tokens;
 use crate::scripts::Scripts;
 use crate::watermark::{CellWatch, Watermark};
 use edge::{Edge, every_request};
@@ -50,6 +54,8 @@ pub struct AppState {
     /// For reads only: `http` never writes MySQL.
     pub mysql: MySqlPool,
     pub settings: Arc<Settings>,
+    /// What tokens are checked with; `None`: nobody is asked for one.
+    pub tokens: Option<Arc<Tokens>>,
     pub cells: CellWatch,
     pub watermark: Watermark,
     pub prometheus: PrometheusHandle,
@@ -66,7 +72,7 @@ pub fn router(state: AppState) -> Router {
         mysql: state.mysql.clone(),
         patience: Duration::from_millis(state.settings.persist_wait_ms),
     };
-    let edge = Arc::new(Edge::new(state.settings.max_in_flight, &state.settings.public_url).waiting(wait));
+    let edge = Arc::new(Edge::new(&state.settings, state.tokens.clone()).waiting(wait));
     Router::new()
         .route("/users/{userId}",                  put(balance::create_user))
         .route("/users/{userId}/balance",          get(balance::get_balance).post(balance::charge))

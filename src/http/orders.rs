@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::caller::Caller;
-use super::fields::{Int, Object, Payment};
+use super::fields::{Int, Object, Payment, present};
 use super::find_order::find_order;
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
@@ -27,7 +27,8 @@ use crate::scripts::order_place::{OrderPlace, PlaceRequest, order_place};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderBody {
-    user_id: UserId,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<UserId>,
     items: Vec<Object<ItemBody>>,
     coupon_id: Option<CouponId>,
     #[serde(default)]
@@ -68,7 +69,7 @@ pub async fn place_order(
     Json(body): Json<OrderBody>,
 ) -> Result<Placed, Problem> {
     let (wanted, items) = items_of(&body)?;
-    let user = caller.acting_for(body.user_id)?;
+    let user = caller.acting_for_named(body.user_id)?;
     let idempotency = keyed.with(&body);
     let request = PlaceRequest {
         user,

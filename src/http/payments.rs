@@ -34,12 +34,12 @@ pub async fn pay(
     keyed: Keyed,
     Json(body): Json<PaymentBody>,
 ) -> Result<Answered, Problem> {
-    caller.is_known()?;
+    let only_for = caller.only_for()?;
     let idempotency = keyed.with(&body);
     let cell = cell_of(&app, body.order_id)?;
     let request = PayRequest {
         order: body.order_id,
-        caller: caller.only_for(),
+        caller: only_for,
         coupon: body.coupon_id,
         idempotency: idempotency.as_ref(),
         idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
@@ -93,7 +93,6 @@ pub async fn cancel(
     keyed: Keyed,
     NoBody: NoBody,
 ) -> Result<Answered, Problem> {
-    caller.is_known()?;
     end(&app, caller, id, OrderEnding::Cancelled, keyed).await
 }
 
@@ -105,7 +104,7 @@ pub async fn refund(
     keyed: Keyed,
     NoBody: NoBody,
 ) -> Result<Answered, Problem> {
-    caller.moves_money(&app.settings)?;
+    caller.puts_money(&app.settings)?;
     end(&app, caller, id, OrderEnding::Refunded, keyed).await
 }
 
@@ -120,6 +119,7 @@ async fn end(
         OrderEnding::Cancelled | OrderEnding::Expired => ProblemKind::OrderNotCancellable,
         OrderEnding::Refunded => ProblemKind::OrderNotRefundable,
     };
+    let only_for = caller.only_for()?;
     let idempotency = keyed.with(&());
     let cell = cell_of(app, id)?;
     let mut read: Option<ReadOrder> = None;
@@ -127,7 +127,7 @@ async fn end(
         let request = EndRequest {
             order: id,
             ending,
-            caller: caller.only_for(),
+            caller: only_for,
             idempotency: idempotency.as_ref(),
             idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
             read: read.as_ref(),

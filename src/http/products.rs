@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::App;
+use super::caller::Caller;
 use super::json::Json;
 use super::page::{Page, cut, page};
 use super::path::Path;
@@ -22,10 +23,15 @@ const SCAN_LIMIT: usize = 201;
 const SCANS_MAX: usize = 20;
 
 /// One page of what is listed, by id; `available=true`: only what can be bought now.
-pub async fn list_products(State(app): State<App>, query: Query) -> Result<Page<Product>, Problem> {
+pub async fn list_products(
+    State(app): State<App>,
+    caller: Caller,
+    query: Query,
+) -> Result<Page<Product>, Problem> {
     let query = query.only(&["available", "limit", "cursor"])?;
     let (limit, after) = (query.limit()?, query.after(List::Products)?);
     let available = query.flag("available", false)?;
+    caller.known()?;
     let (products, behind) = if available {
         page_of_available(&app.scripts, after, limit).await?
     } else {
@@ -39,8 +45,10 @@ pub async fn list_products(State(app): State<App>, query: Query) -> Result<Page<
 /// One product.
 pub async fn get_product(
     State(app): State<App>,
+    caller: Caller,
     Path(product): Path<ProductId>,
 ) -> Result<Json<Product>, Problem> {
+    caller.known()?;
     match product_get(&app.scripts, product).await? {
         None => Err(ProblemKind::ProductNotFound.into()),
         Some((product, _)) => Ok(Json(product)),
@@ -62,6 +70,7 @@ pub struct StockCheck {
 /// Whether so many units are in stock, in the product's sale window.
 pub async fn check_stock(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<ProductId>,
     query: Query,
 ) -> Result<Json<StockCheck>, Problem> {
@@ -75,6 +84,7 @@ pub async fn check_stock(
             Some(option.map_err(|error| Problem::parameter("optionId", error.to_string()))?)
         }
     };
+    caller.known()?;
     let Some((product, now_ms)) = product_get(&app.scripts, id).await? else {
         return Err(ProblemKind::ProductNotFound.into());
     };

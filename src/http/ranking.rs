@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::App;
+use super::caller::Caller;
 use super::json::Json;
 use super::problem::Problem;
 use super::query::Query;
@@ -19,14 +20,24 @@ const ORDERS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The products of which most units were sold in the running UTC hour and the 71 before it: from the sorted
 /// set, or computed from the order rows in MySQL.
-pub async fn top_products(State(app): State<App>, query: Query) -> Result<Json<Vec<RankedProduct>>, Problem> {
+pub async fn top_products(
+    State(app): State<App>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<Vec<RankedProduct>>, Problem> {
     let query = query.only(&["limit", "source"])?;
     let limit = query.integer("limit", 1..=RANKED_MAX as u64, 5)? as usize;
-    match query.get("source") {
-        None | Some("ranking") => Ok(Json(ranking_top(&app.scripts, limit).await?)),
-        Some("orders") => Ok(Json(from_orders(&app, limit).await?)),
-        Some(_) => Err(Problem::parameter("source", "must be ranking or orders")),
-    }
+    let from_rows = match query.get("source") {
+        None | Some("ranking") => false,
+        Some("orders") => true,
+        Some(_) => return Err(Problem::parameter("source", "must be ranking or orders")),
+    };
+    caller.known()?;
+    Ok(Json(if from_rows {
+        from_orders(&app, limit).await?
+    } else {
+        ranking_top(&app.scripts, limit).await?
+    }))
 }
 
 async fn from_orders(app: &App, limit: usize) -> Result<Vec<RankedProduct>, Problem> {

@@ -33,7 +33,7 @@ pub async fn within<T>(
 /// Lets a caller read a list of a user's out of MySQL: where there is such a user and the caller may act for
 /// them, and once MySQL has caught up, so that whoever just bought here finds it.
 pub async fn list_of_user(app: &AppState, caller: Caller, user: UserId) -> Result<(), Problem> {
-    caller.acting_for(user).map_err(|_| ProblemKind::UserNotFound)?;
+    caller.acting_for(user)?;
     balance_get(&app.scripts, user).await?.ok_or(ProblemKind::UserNotFound)?;
     catch_up(app, app.scripts.cells().of_user(user)).await;
     Ok(())

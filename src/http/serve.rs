@@ -1,11 +1,13 @@
 //! The accept loop: bounded connections, bounded waiting for headers, and a graceful end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -14,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::address::Peer;
 use crate::config::Settings;
 
 /// Most bytes of a request's line and headers.
@@ -42,13 +45,23 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &Settings, s
             let place = places.clone().acquire_owned().await.expect("never closed");
             (accept(&listener).await, place)
         };
-        let (stream, place) = tokio::select! {
+        let ((stream, address), place) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             accepted = accepted => accepted,
         };
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        give_up_unread(&stream, settings.answer_timeout_ms);
+        // An extension costs an allocation for each request.
+        let peer = (settings.rate_limit_address_per_second > 0).then_some(Peer(address.ip()));
+        let service = service.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            service.call(request)
+        });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
             let _place = place;
             if let Err(error) = connection.await {
@@ -67,15 +80,15 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &Settings, s
 }
 
 /// The next connection, however long it takes.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY could not be set");
                 }
-                return stream;
+                return (stream, address);
             }
             // The client went away while it waited.
             Err(error)
@@ -89,4 +102,15 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             }
         }
     }
+}
+
+/// Lets the kernel end a connection whose client does not take what was answered: such a one never writes
+/// another request, so no other time-out would find it.
+fn give_up_unread(stream: &TcpStream, timeout_ms: u64) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, timeout_ms as u32) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT could not be set");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, timeout_ms);
 }

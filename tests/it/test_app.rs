@@ -14,6 +14,7 @@ use firstcome::worker::{drain_events, drain_outbox};
 use firstcome::{mysql, telemetry};
 use lapin::options::BasicGetOptions;
 use metrics_exporter_prometheus::PrometheusHandle;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ pub struct TestApp {
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,
-    pub headers: reqwest::header::HeaderMap,
+    pub headers: HeaderMap,
 }
 
 impl Answer {
@@ -136,6 +137,13 @@ impl TestApp {
         let mut app = Self { settings, redis, folder, engine: None, client, finished: false };
         app.start_engine().await;
         app
+    }
+
+    /// Sends this token with every request from here on.
+    pub fn present(&mut self, token: &str) {
+        let token = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, token)]);
+        self.client = reqwest::Client::builder().default_headers(headers).build().unwrap();
     }
 
     /// Starts an engine on the same servers and waits until it sells.

@@ -1,0 +1,113 @@
+//! Texts that must not be seen: they print without what is secret in them, whoever prints them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// A URL that may carry a password: it prints without it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The whole text, for the library that connects.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Secret {
+    /// Scheme and what follows the last `@`: never user or password. What only looks like a URL is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.split_once("://"), self.0.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://…@{place}"),
+            (Some((_, place)), None) if is_host_and_port(place) => f.write_str(&self.0),
+            (Some((scheme, _)), None) => write!(f, "{scheme}://…"),
+            (None, _) => f.write_str("…"),
+        }
+    }
+}
+
+/// `host:4711/…`, and not `user:password/…` whose `@` was forgotten.
+fn is_host_and_port(place: &str) -> bool {
+    let authority = place.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    port.bytes().all(|it| it.is_ascii_digit()) || authority.ends_with(']')
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// A text that is secret from its first to its last letter. It prints as `…`, or as nothing where it is empty.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The whole text, for the library that signs with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { "…" })
+    }
+}
+
+impl Serialize for Passphrase {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_prints_without_its_password() {
+        let url = Secret::new("mysql://shop:hunter2@db:3306/firstcome");
+        assert_eq!(format!("{url} {url:?}"), "mysql://…@db:3306/firstcome mysql://…@db:3306/firstcome");
+        assert_eq!(serde_json::to_string(&url).unwrap(), "\"mysql://…@db:3306/firstcome\"");
+        assert_eq!(Secret::new("shop:hunter2@db").to_string(), "…");
+        assert_eq!(Secret::new("redis://shop:hunter2").to_string(), "redis://…");
+        for plain in ["redis://127.0.0.1:6379/", "redis://[::1]/", "amqp://mq/%2f"] {
+            assert_eq!(Secret::new(plain).to_string(), plain);
+        }
+    }
+
+    #[test]
+    fn a_passphrase_prints_nothing_of_itself() {
+        for text in ["hunter2", "hunter2://hunter2@hunter2"] {
+            let secret = Passphrase::new(text);
+            let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
+            assert_eq!(shown, "… … \"…\"");
+        }
+        assert_eq!(Passphrase::default().to_string(), "");
+    }
+}
