@@ -21,6 +21,7 @@ use crate::money::Amount;
 use crate::mysql::history::ledger_of_user;
 use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
 use crate::scripts::balance_get::balance_get;
+use crate::scripts::idempotency_read::{IdempotencyRead, idempotency_read};
 use crate::scripts::user_create::{UserCreate, user_create};
 
 /// What a wallet holds.
@@ -134,7 +135,7 @@ async fn put(
     idempotency: Option<Idempotency>,
 ) -> Result<(Replay, Json<Balance>), Problem> {
     if !(1..=app.settings.charge_limit).contains(&amount.get()) {
-        return Err(ProblemKind::InvalidAmount.into());
+        return Err(refusal_of_amount(app, user_id, idempotency.as_ref()).await?);
     }
     let request = ChargeRequest {
         user: user_id,
@@ -152,4 +153,20 @@ async fn put(
             Ok((Replay(seen), Json(Balance { user_id, balance: charge.balance })))
         }
     }
+}
+
+/// Why an amount out of bounds is refused: by the contract's order a key that was used for another request is told
+/// first.
+async fn refusal_of_amount(
+    app: &App,
+    user: UserId,
+    idempotency: Option<&Idempotency>,
+) -> Result<Problem, Problem> {
+    let Some(idempotency) = idempotency else { return Ok(ProblemKind::InvalidAmount.into()) };
+    let cell = app.scripts.cells().of_user(user);
+    Ok(match idempotency_read(&app.scripts, cell, user, idempotency).await? {
+        IdempotencyRead::KeyReused => ProblemKind::IdempotencyKeyReused.into(),
+        // The same request was carried out under a larger limit: it cannot be told again, and nothing was charged now.
+        IdempotencyRead::Unused | IdempotencyRead::Replayed { .. } => ProblemKind::InvalidAmount.into(),
+    })
 }
