@@ -48,7 +48,11 @@ pub async fn find_order(app: &AppState, caller: Caller, id: OrderId) -> Result<O
 pub async fn find_unheld(app: &AppState, caller: Caller, id: OrderId) -> Result<Option<Unheld>, Problem> {
     let cell = cell_of(app, id)?;
     let unheld = match order_get(&app.scripts, cell, id).await? {
-        OrderGet::Held(_) => return Ok(None),
+        OrderGet::Held(order) => {
+            // Scripts say "not found" of another's, too.
+            caller.reaches(order.user_id, ProblemKind::OrderNotFound)?;
+            return Ok(None);
+        }
         OrderGet::Logged { position, paid } => {
             // While its own event is in the log, so is all that came after it.
             let known_to = Position { seq: position.seq - 1, ..position };

@@ -9,8 +9,8 @@ pub enum For {
     Known,
     /// User 1, whose wallet, coupon or order it is; for others it does not exist, in these words.
     Owner(&'static str),
-    /// User 1 where `self_service` is on; else administrators only.
-    OwnerWithMoney,
+    /// User 1 where `self_service` is on; else administrators only. For others it does not exist, in these words.
+    OwnerWithMoney(&'static str),
     Admin,
 }
 
@@ -35,17 +35,19 @@ const fn call(
 }
 
 const USER: For = For::Owner("user_not_found");
+const MONEY: For = For::OwnerWithMoney("user_not_found");
 
-/// In the order of the route table in `src/http/mod.rs`. `$` stands for the id of user 1's order.
+/// In the order of the route table in `src/http/mod.rs`. `$` stands for the id of user 1's paid order, `$1` to `$3` for
+/// those of pending ones; the first holds coupon 3.
 #[rustfmt::skip]
-pub const CALLS: [Call; 25] = [
+pub const CALLS: [Call; 30] = [
     call("PUT",  "/users/{userId}",                 "/users/1",                 "", USER),
     call("GET",  "/users/{userId}/balance",         "/users/1/balance",         "", USER),
-    call("POST", "/users/{userId}/balance",         "/users/1/balance",         r#"{"amount":1}"#, For::OwnerWithMoney),
+    call("POST", "/users/{userId}/balance",         "/users/1/balance",         r#"{"amount":1}"#, MONEY),
     call("GET",  "/users/{userId}/balance/history", "/users/1/balance/history", "", USER),
     call("GET",  "/users/{userId}/orders",          "/users/1/orders",          "", USER),
     call("GET",  "/balance",                        "/balance?userId=1",        "", USER),
-    call("POST", "/balance/charge",                 "/balance/charge",          r#"{"userId":1,"amount":1}"#, For::OwnerWithMoney),
+    call("POST", "/balance/charge",                 "/balance/charge",          r#"{"userId":1,"amount":1}"#, MONEY),
     call("GET",  "/products",                       "/products?limit=1",        "", For::Known),
     call("GET",  "/products/top",                   "/products/top",            "", For::Known),
     call("GET",  "/products/rank",                  "/products/rank",           "", For::Known),
@@ -57,6 +59,11 @@ pub const CALLS: [Call; 25] = [
     call("GET",  "/users/{userId}/coupons",         "/users/1/coupons",         "", USER),
     call("POST", "/orders",                         "/orders",                  r#"{"userId":1,"items":[{"productId":1,"quantity":1}]}"#, USER),
     call("GET",  "/orders/{orderId}",               "/orders/$",                "", For::Owner("order_not_found")),
+    call("POST", "/orders/{orderId}/cancel",        "/orders/$2/cancel",        "", For::Owner("order_not_found")),
+    call("POST", "/orders/{orderId}/refund",        "/orders/$/refund",         "", For::OwnerWithMoney("order_not_found")),
+    call("POST", "/payments",                       "/payments",                r#"{"orderId":$3}"#, For::Owner("order_not_found")),
+    call("GET",  "/coupons/valid",                  "/coupons/valid?orderId=$1", "", For::Owner("order_not_found")),
+    call("POST", "/coupons/{couponId}/cancel",      "/coupons/3/cancel",        r#"{"orderId":$1}"#, For::Owner("order_not_found")),
     call("PUT",  "/admin/products/{productId}",     "/admin/products/3",        r#"{"name":"Mug","price":1}"#, For::Admin),
     call("DELETE", "/admin/products/{productId}",   "/admin/products/2",        "", For::Admin),
     call("POST", "/admin/products/{productId}/stock", "/admin/products/1/stock", r#"{"delta":1}"#, For::Admin),
