@@ -242,7 +242,9 @@ pub async fn list_valid(
     let mut valid: Vec<ValidCoupon> = usable
         .into_iter()
         .map(|(coupon_id, name, discount)| {
-            let discount_amount = discount.amount(order.total);
+            // The one that it holds takes off what it was placed with, whatever its campaign says by now.
+            let is_held = order.coupon_id == Some(coupon_id);
+            let discount_amount = if is_held { order.discount } else { discount.amount(order.total) };
             ValidCoupon { coupon_id, name, discount_amount, payable: order.total - discount_amount }
         })
         .collect();

@@ -1,8 +1,9 @@
 //! All keys of a Redis with their contents, for comparing a cell before and after.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use redis::AsyncCommands;
+use redis::{AsyncCommands, AsyncConnectionConfig};
 
 /// Key → type, contents in a fixed order, and when it ends (milliseconds since 1970; -1: never).
 pub type Dump = BTreeMap<String, (String, Vec<String>, i64)>;
@@ -39,5 +40,9 @@ pub async fn events(redis: &mut redis::aio::MultiplexedConnection) -> u64 {
 }
 
 pub async fn connect(redis_url: &str) -> redis::aio::MultiplexedConnection {
-    redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    // Generous: a slow machine fails no test.
+    let patience = Some(Duration::from_secs(60));
+    let config = AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
+    let client = redis::Client::open(redis_url).unwrap();
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }

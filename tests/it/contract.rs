@@ -80,6 +80,13 @@ impl Request {
         Self { body: body.into(), ..self }.typed("application/json")
     }
 
+    /// With some fields of its body replaced.
+    pub fn changing(self, changes: &Value) -> Self {
+        let mut body: Value = serde_json::from_str(&self.body).expect("a JSON body");
+        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        self.saying(body.to_string())
+    }
+
     /// With its body said to be something else.
     pub fn typed(mut self, content_type: &str) -> Self {
         self.headers.retain(|it| it.0 != "content-type");
@@ -93,6 +100,10 @@ impl Request {
 
     pub fn under(self, key: &str) -> Self {
         self.with("idempotency-key", key)
+    }
+
+    pub fn is_under(&self, key: &str) -> bool {
+        self.headers.iter().any(|it| *it == ("idempotency-key", key.to_owned()))
     }
 
     pub fn with(mut self, name: &'static str, value: &str) -> Self {

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::orders::CALLS;
+use super::pending::{placed, to_pay_later};
 use super::{
     FUTURE, PAST, Request, Table, changed, claim, issue, order, order_with, set_campaign, set_product,
 };
 
-/// Why a coupon is not valid. `held` comes with orders that are paid later.
-const REASONS: [&str; 4] = ["not_issued", "used", "expired", "below_minimum"];
+/// Why a coupon is not valid.
+pub const REASONS: [&str; 5] = ["not_issued", "held", "used", "expired", "below_minimum"];
 
 /// Goal: a coupon is refused for every reason there is, and told why; the user keeps it.
 #[tokio::test]
@@ -24,13 +25,15 @@ async fn an_invalid_coupon_is_told_why() {
         (3, json!({"expiresAt": PAST})),
         (4, json!({"minOrderAmount": 2_001})),
         (5, json!({"minOrderAmount": 2_000})),
+        (7, json!({})),
     ] {
         set_campaign(&table.app, coupon, changes).await;
     }
-    for coupon in [1, 3, 4, 5] {
+    for coupon in [1, 3, 4, 5, 7] {
         issue(&table.app, 1, coupon).await;
     }
     issue(&table.app, 2, 2).await;
+    placed(&table.app, to_pay_later(&order_with(1, &[(1, 1)], 7))).await;
     let bought = order_with(1, &[(1, 1)], 1).accepting(&table.app, None).await;
     assert_eq!(bought.body["discount"], 300, "{bought:?}");
 
@@ -39,6 +42,7 @@ async fn an_invalid_coupon_is_told_why() {
         ("not_issued", "a campaign nobody opened", order_with(1, two, 99)),
         ("not_issued", "another user's", order_with(1, two, 2)),
         ("not_issued", "the other user's", order_with(2, two, 1)),
+        ("held", "another order has it", order_with(1, two, 7)),
         ("used", "used before", order_with(1, two, 1)),
         ("expired", "its time is over", order_with(1, two, 3)),
         ("below_minimum", "one short of the minimum", order_with(1, two, 4)),
@@ -47,7 +51,9 @@ async fn an_invalid_coupon_is_told_why() {
         assert!(cases.iter().any(|it| it.0 == reason), "no case for {reason}");
     }
     for (reason, story, request) in cases {
-        table.refuses_with(story, request, "invalid_coupon", json!({"reason": reason})).await;
+        for request in [to_pay_later(&request), request] {
+            table.refuses_with(story, request, "invalid_coupon", json!({"reason": reason})).await;
+        }
     }
 
     // The minimum met exactly; and each user's own, which the refusals left alone.
@@ -233,7 +239,9 @@ async fn of_two_refusals_of_an_order_the_first_is_told() {
         assert!(told || cannot_meet, "no case for {pair:?}");
     }
     for (first, second, request, members) in cases {
-        table.refuses_with(&format!("{first} before {second}"), request, first, members).await;
+        let story = format!("{first} before {second}");
+        table.refuses_with(&story, to_pay_later(&request), first, members.clone()).await;
+        table.refuses_with(&story, request, first, members).await;
     }
     // Each second one does apply, where the first does not.
     table.refuses_with("a product", order(1, &[(99, 1)]), "product_not_found", about(99)).await;

@@ -6,17 +6,13 @@ use firstcome::worker::Silent;
 use firstcome::worker::recover::{close, reopen};
 use reqwest::Method;
 
-use super::{Call, Request, campaigns, orders, products, ranking, users};
+use super::{Request, all_calls};
 use crate::cell_dump::everything;
 use crate::contract::assert_told;
 use crate::test_app::{CELL, TestApp};
 
 /// Calls about the engine itself, which are no part of the shop.
 const OPERATIONS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-
-fn all_calls() -> impl Iterator<Item = &'static Call> {
-    [users::CALLS, products::CALLS, ranking::CALLS, campaigns::CALLS, orders::CALLS].into_iter().flatten()
-}
 
 /// Goal: a call that is added to the routes is added to a table.
 #[test]
@@ -33,7 +29,7 @@ fn every_route_is_a_call_of_a_table() {
             methods.map(move |it| format!("{} {path}", it.to_uppercase()))
         })
         .collect();
-    let mut told: Vec<&str> = all_calls().map(|it| it.line).collect();
+    let mut told: Vec<&str> = all_calls().into_iter().map(|it| it.line).collect();
     served.sort_unstable();
     told.sort_unstable();
     assert_eq!(served, told);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::pending::to_pay_later;
 use super::{
     Call, FUTURE, PAST, Request, Table, changed, issue, order, order_with, set_campaign, set_product,
 };
@@ -48,7 +49,7 @@ async fn shop(app: &TestApp) {
 }
 
 /// The items of one product, as an order shows them.
-fn line(product: u64, quantity: u64, unit_price: u64) -> Value {
+pub fn line(product: u64, quantity: u64, unit_price: u64) -> Value {
     json!({"productId": product, "quantity": quantity, "unitPrice": unit_price})
 }
 
@@ -121,6 +122,9 @@ async fn refusals(table: &mut Table) {
         ("no money at all", order(2, &[(1, 1)]), "insufficient_balance", json!({})),
     ];
     for (story, request, code, members) in cases {
+        if code != "insufficient_balance" {
+            table.refuses_with(story, to_pay_later(&request), code, members.clone()).await;
+        }
         table.refuses_with(story, request, code, members).await;
     }
 }
@@ -155,10 +159,15 @@ async fn malformed(table: &mut Table) {
         ("coupon 0", with(json!({"couponId": 0})), "#/couponId"),
         ("a coupon as text", with(json!({"couponId": "1"})), "#/couponId"),
         ("an unknown payment", with(json!({"payment": "never"})), "#/payment"),
+        ("a payment in capitals", with(json!({"payment": "Later"})), "#/payment"),
+        ("a payment that is no text", with(json!({"payment": true})), "#/payment"),
         ("what it cannot set", with(json!({"discount": 5})), "#/discount"),
         ("a total above 13 digits", order(1, &dear), "#/items"),
     ];
     for (story, request, pointer) in cases {
+        if pointer != "#/payment" {
+            table.invalid(story, to_pay_later(&request), pointer).await;
+        }
         table.invalid(story, request, pointer).await;
     }
     let most = order(1, &dear[..9]);

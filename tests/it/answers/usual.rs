@@ -31,10 +31,13 @@ async fn bodies(table: &mut Table, call: &Call) {
     }
     let large = " ".repeat(16 * 1024 + 1 - body.len()) + body;
     table.refuses("one byte too long", call.sample().saying(large), "payload_too_large").await;
-    for text in ["", "null", "[]", "{", "\"text\""] {
+    // Where nothing is to be said, it may be said with no body at all.
+    let nothing = body == "{}";
+    for text in ["", "null", "[]", "{", "\"text\""].into_iter().filter(|it| !(nothing && it.is_empty())) {
         table.invalid("no object", call.sample().saying(text), "#").await;
     }
-    let unknown = format!(r#"{{"colour":"red",{}"#, &body[1..]);
+    let separator = if nothing { "" } else { "," };
+    let unknown = format!(r#"{{"colour":"red"{separator}{}"#, &body[1..]);
     table.invalid("an unknown field", call.sample().saying(unknown), "#/colour").await;
 }
 
