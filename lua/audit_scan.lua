@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- audit_scan: the next names of wallets and SKUs that Redis has, whatever MySQL knows.
+-- audit_scan: the next keys of wallets, SKUs and campaigns that Redis has, whatever MySQL knows.
 --
 -- KEYS
 --   1  gate    string  the epoch in which this cell is open

@@ -4,12 +4,12 @@
 -- KEYS
 --   1  gate     string  the epoch in which this cell is open
 --   2  events   stream  one entry per change
---   3  coupon   hash    ends_at_ms, expires_at_ms
+--   3  coupon   hash    ends_at_ms, expires_at_ms, set_at_ms
 --   4  coupons  zset    coupon ids, scored by themselves
 --   5  issues   hash    user id -> state
 -- ARGV
 --   1  coupon_id        decimal text
---   2  ended_before_ms  only a campaign whose issuing and use ended before this
+--   2  ended_before_ms  only a campaign whose issuing and use ended, and which was last set, before this
 -- RETURNS  {outcome, seq}
 --   NOT_FOUND
 --   NOT_ENDED
@@ -18,9 +18,9 @@
 -- COST     O(1); a large `issues` is freed in the background
 -- RETRY    safe: a second call answers NOT_FOUND
 
-local coupon = redis.call('HMGET', KEYS[3], 'ends_at_ms', 'expires_at_ms')
+local coupon = redis.call('HMGET', KEYS[3], 'ends_at_ms', 'expires_at_ms', 'set_at_ms')
 if not coupon[1] then return {'NOT_FOUND', 0} end
-if math.max(coupon[1], coupon[2]) >= tonumber(ARGV[2]) then return {'NOT_ENDED', 0} end
+if math.max(coupon[1], coupon[2], coupon[3]) >= tonumber(ARGV[2]) then return {'NOT_ENDED', 0} end
 local time = redis.call('TIME')
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'coupon_forgotten:1', string.format(
   '%d %s', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1]))

@@ -5,7 +5,7 @@
 --   1  gate     string  the epoch in which this cell is open
 --   2  events   stream  one entry per change
 --   3  coupon   hash    name, kind, value, max_amount, min_order, quantity, remaining, starts_at_ms, ends_at_ms,
---                       expires_at_ms
+--                       expires_at_ms, set_at_ms
 --   4  coupons  zset    coupon ids, scored by themselves
 -- ARGV
 --   1   coupon_id      decimal text
@@ -31,13 +31,15 @@ local issued = before[1] and before[1] - before[2] or 0
 local remaining = ARGV[7] - issued
 if remaining < 0 then return {'BELOW_ISSUED', issued, 0} end
 local time = redis.call('TIME')
+local now_ms = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 local function or_dash(value) return value == '' and '-' or value end
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'coupon_set:1', string.format(
-  '%d %s %s %s %s %s %s %d %s %s %s %s', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1], ARGV[3], ARGV[4],
+  '%s %s %s %s %s %s %s %d %s %s %s %s', now_ms, ARGV[1], ARGV[3], ARGV[4],
   or_dash(ARGV[5]), or_dash(ARGV[6]), ARGV[7], remaining, ARGV[8], ARGV[9], ARGV[10], ARGV[2]))
 if not id then return {'CLOSED'} end
 redis.call('HSET', KEYS[3], 'name', ARGV[2], 'kind', ARGV[3], 'value', ARGV[4], 'quantity', ARGV[7],
-  'remaining', string.format('%d', remaining), 'starts_at_ms', ARGV[8], 'ends_at_ms', ARGV[9], 'expires_at_ms', ARGV[10])
+  'remaining', string.format('%d', remaining), 'starts_at_ms', ARGV[8], 'ends_at_ms', ARGV[9], 'expires_at_ms', ARGV[10],
+  'set_at_ms', now_ms)
 for field, value in pairs({max_amount = ARGV[5], min_order = ARGV[6]}) do
   if value == '' then redis.call('HDEL', KEYS[3], field) else redis.call('HSET', KEYS[3], field, value) end
 end

@@ -4,12 +4,12 @@
 -- KEYS
 --   1  gate      string  the epoch in which this cell is open
 --   2  events    stream  one entry per change
---   3  product   hash    options, unlisted, ends_at_ms
+--   3  product   hash    options, unlisted, ends_at_ms, set_at_ms
 --   4  products  zset    product ids, scored by themselves
 --   5  bought    hash    user id -> units bought while the product had a limit per user
 -- ARGV
 --   1  product_id       decimal text
---   2  ended_before_ms  only a product whose sale ended before this; empty: any
+--   2  ended_before_ms  only a product whose sale ended, and which was last set, before this; empty: any
 -- RETURNS  {outcome, seq}
 --   NOT_FOUND
 --   NOT_ENDED
@@ -19,9 +19,10 @@
 -- COST     O(SKUs of its life), at most 1,050; a large `bought` is freed in the background
 -- RETRY    safe: a second call answers NOT_FOUND
 
-local product = redis.call('HMGET', KEYS[3], 'options', 'unlisted', 'ends_at_ms')
+local product = redis.call('HMGET', KEYS[3], 'options', 'unlisted', 'ends_at_ms', 'set_at_ms')
 if not product[1] then return {'NOT_FOUND', 0} end
-if ARGV[2] ~= '' and not (product[3] and tonumber(product[3]) < tonumber(ARGV[2])) then return {'NOT_ENDED', 0} end
+local is_over = product[3] and math.max(product[3], product[4]) < (tonumber(ARGV[2]) or 0)
+if ARGV[2] ~= '' and not is_over then return {'NOT_ENDED', 0} end
 
 local sku_key = '{c' .. CELL .. '}:sku:' .. ARGV[1] .. ':'
 -- SKU 0 marks a product with options even where it is none of its SKUs.

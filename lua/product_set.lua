@@ -5,7 +5,7 @@
 --   1  gate       string  the epoch in which this cell is open
 --   2  events     stream  one entry per change
 --   3  product    hash    name, options (ids in the order shown, "0" for none), unlisted (ids left out since,
---                         ascending), starts_at_ms, ends_at_ms, limit
+--                         ascending), starts_at_ms, ends_at_ms, limit, set_at_ms
 --   4  products   zset    product ids, scored by themselves
 --   5… skus       hash    one for each option given: name, price, remaining, initial, starts_at_ms, ends_at_ms, limit
 -- ARGV
@@ -73,7 +73,7 @@ local function window_and_limit(key)
     if value == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, value) end
   end
 end
-redis.call('HSET', KEYS[3], 'name', ARGV[2], 'options', options)
+redis.call('HSET', KEYS[3], 'name', ARGV[2], 'options', options, 'set_at_ms', now_ms)
 if #unlisted > 0 then
   redis.call('HSET', KEYS[3], 'unlisted', table.concat(unlisted, ','))
 else

@@ -17,6 +17,8 @@ CREATE TABLE coupons (
     ends_at          DATETIME(3) NOT NULL,
     -- end of use
     expires_at       DATETIME(3) NOT NULL,
+    -- when an administrator last set it
+    set_at           DATETIME(3) NOT NULL,
     -- the event that began this life: an id may be used again once its campaign was forgotten
     born_seq         BIGINT UNSIGNED NOT NULL,
     -- 1: over, and no longer in Redis
@@ -43,6 +45,8 @@ CREATE TABLE coupon_issues (
 -- A deleted product is no longer listed or sold; orders keep it. Its id may begin a new life.
 ALTER TABLE products
     ADD COLUMN deleted TINYINT NOT NULL DEFAULT 0,
+    -- when an administrator last set it
+    ADD COLUMN set_at DATETIME(3) NOT NULL DEFAULT '1970-01-01',
     -- the event that began this life: units bought before do not count against its limit per user
     ADD COLUMN born_seq BIGINT UNSIGNED NOT NULL DEFAULT 0;
 

@@ -66,8 +66,8 @@ pub struct Settings {
     /// Memory in Redis: rate × time × about 110 bytes.
     pub idempotency_ttl_ms: u64,
 
-    /// How long a sale or campaign that is over stays in Redis, in milliseconds. Default 7 days; allowed 1 minute
-    /// to 1 year. Then its product is no longer listed, as if deleted; MySQL keeps everything.
+    /// How long a sale or campaign that is over stays in Redis since its end, or since it was last set if that is
+    /// later, in milliseconds. Default 7 days; allowed 1 minute to 1 year. Then its product is no longer listed, as if deleted; MySQL keeps everything.
     pub keep_ended_ms: u64,
 
     /// Persisted events that stay in Redis, for a MySQL failover that lost its tail. Default 100,000;

@@ -5,7 +5,7 @@ use sqlx::mysql::MySqlPool;
 use super::report::{Findings, kind};
 use super::{AuditError, AuditProgress};
 use crate::cell::{CellId, Seq};
-use crate::mysql::audit as rows;
+use crate::mysql::books as rows;
 
 /// Orders checked at once.
 const ORDER_PAGE: usize = 5_000;
@@ -48,6 +48,16 @@ pub(super) async fn check_orders(
                     format!("{order}; payment {payment}, ledger {ledger}"),
                 );
             }
+        }
+        for row in rows::coupon_orders_that_differ(mysql, after, last).await? {
+            let rows::CouponOrderRow { id, user_id, coupon_id, status, state, order_id } = row;
+            let issue = match (state, order_id) {
+                (Some(state), Some(order)) => format!("{state} by order {order}"),
+                (Some(state), None) => state,
+                (None, _) => "not there".to_owned(),
+            };
+            let text = format!("order {id} is {status} with it, but it is {issue}");
+            findings.add(kind::COUPON_ISSUE, format!("{coupon_id}:{user_id}"), text);
         }
         findings.report.checked.orders += count;
         progress.advance(count);

@@ -15,6 +15,7 @@ pub(super) mod kind {
     pub const SKU: &str = "sku";
     pub const COUPON: &str = "coupon";
     pub const COUPON_ISSUE: &str = "coupon_issue";
+    pub const RANKING: &str = "ranking";
     pub const LEDGER: &str = "ledger";
     pub const STOCK: &str = "stock";
     pub const ORDER: &str = "order";
@@ -65,7 +66,13 @@ pub struct Checked {
     pub ledger_entries: u64,
     /// SKUs in MySQL, each against Redis and against its orders.
     pub skus: u64,
-    /// Wallets and SKUs in Redis that MySQL must know.
+    /// Campaigns in MySQL, each against Redis and against its issues.
+    pub coupons: u64,
+    /// Issues in MySQL, each against Redis and against its order.
+    pub coupon_issues: u64,
+    /// Products that the ranking counts, each against its orders hour by hour.
+    pub ranked_products: u64,
+    /// Keys of wallets, SKUs and campaigns in Redis that MySQL must know.
     pub redis_keys: u64,
     pub orders: u64,
     pub payments: u64,
@@ -75,23 +82,43 @@ pub struct Checked {
 
 impl Checked {
     pub(super) fn rows(&self) -> u64 {
-        let Self { wallets, ledger_entries, skus, redis_keys, orders, payments, messages } = *self;
-        wallets + ledger_entries + skus + redis_keys + orders + payments + messages
+        let Self {
+            wallets,
+            ledger_entries,
+            skus,
+            coupons,
+            coupon_issues,
+            ranked_products,
+            redis_keys,
+            orders,
+            payments,
+            messages,
+        } = *self;
+        let held = wallets + ledger_entries + skus + coupons + coupon_issues + redis_keys;
+        held + ranked_products + orders + payments + messages
     }
 }
 
 /// One thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Difference {
-    /// `wallet`, `sku`: Redis and MySQL differ. `ledger`, `stock`, `order`, `payment`, `message`: MySQL
-    /// does not add up. `dead_event`: an event whose rows could not be applied.
+    /// `wallet`, `sku`, `ranking`: Redis and MySQL differ. `ledger`, `stock`, `order`, `payment`, `message`:
+    /// MySQL does not add up. `coupon`, `coupon_issue`: either; `redis` is `-` where MySQL does not add up.
+    /// `dead_event`: an event whose rows could not be applied.
     pub kind: &'static str,
-    /// A user, `product:option`, an order, `cell-seq` of an event, or a cell.
+    /// A user, `product:option`, a coupon, `coupon:user`, a product, an order, `cell-seq` of an event, or a cell.
     pub id: String,
     /// What Redis holds; `-` where Redis has no say.
     pub redis: String,
     /// What it should hold after MySQL and the events on their way; or what does not add up.
     pub mysql: String,
+}
+
+impl Difference {
+    /// Something that MySQL alone shows.
+    pub(super) fn of_mysql(kind: &'static str, id: String, mysql: String) -> Self {
+        Self { kind, id, redis: "-".to_owned(), mysql }
+    }
 }
 
 /// The table of differences, if any, and a line that sums up, on standard output.
@@ -108,9 +135,9 @@ pub fn print_report(report: &AuditReport) {
     println!("{}", summary(report));
 }
 
-pub(super) fn summary(report: &AuditReport) -> String {
-    let Checked { wallets, skus, orders, .. } = report.checked;
-    let checked = format!("checked {wallets} wallets, {skus} SKUs, {orders} orders");
+fn summary(report: &AuditReport) -> String {
+    let Checked { wallets, skus, coupons, orders, .. } = report.checked;
+    let checked = format!("checked {wallets} wallets, {skus} SKUs, {coupons} coupons, {orders} orders");
     match (report.found, report.truncated()) {
         (0, _) => format!("clean: {checked}, no differences"),
         (found, false) => format!("NOT clean: {checked}, {found} differences"),
@@ -134,7 +161,7 @@ pub(super) struct Findings {
 impl Findings {
     /// Adds something that MySQL alone shows.
     pub(super) fn add(&mut self, kind: &'static str, id: String, mysql: String) {
-        self.push(Difference { kind, id, redis: "-".to_owned(), mysql });
+        self.push(Difference::of_mysql(kind, id, mysql));
     }
 
     pub(super) fn push(&mut self, difference: Difference) {
@@ -146,5 +173,35 @@ impl Findings {
             self.listed.insert(difference.clone());
             self.report.differences.push(difference);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_lists_a_thousand_differences_and_counts_all() {
+        let mut findings = Findings::default();
+        for id in (0..1_500).chain(0..10) {
+            findings.add(kind::LEDGER, id.to_string(), String::new());
+        }
+        let report = findings.report;
+        assert_eq!((report.differences.len(), report.found, report.truncated()), (1_000, 1_500, true));
+        assert!(summary(&report).ends_with("1500 differences, the first 1000 listed"));
+    }
+
+    #[test]
+    fn a_report_is_written_as_the_contract_has_it() {
+        let mut findings = Findings::default();
+        assert_eq!(serde_json::to_value(&findings.report).unwrap()["clean"], true);
+        findings.add(kind::DEAD_EVENT, "0-7".to_owned(), "why".to_owned());
+        let json = serde_json::to_value(&findings.report).unwrap();
+        assert_eq!(json["clean"], false);
+        for counter in ["ledgerEntries", "coupons", "couponIssues", "rankedProducts"] {
+            assert_eq!(json["checked"][counter], 0, "{counter}");
+        }
+        let difference = serde_json::json!({"kind": "dead_event", "id": "0-7", "redis": "-", "mysql": "why"});
+        assert_eq!(json["differences"], serde_json::json!([difference]));
     }
 }

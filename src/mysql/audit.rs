@@ -1,14 +1,15 @@
-//! Reads of the audit: pages together with the position they belong to, and what must add up.
+//! Reads of the audit: pages together with the position they belong to.
 
-use futures::TryStreamExt;
 use sqlx::mysql::{MySql, MySqlPool};
 use sqlx::{AssertSqlSafe, Transaction};
 
 use super::cells::{self, CellRow};
 use crate::cell::CellId;
 use crate::money::Amount;
+use crate::ranking::{HOUR_MS, Hour};
+use crate::time::from_millis;
 
-/// Most ids that [`Snapshot::wallets_of`] and [`Snapshot::skus_of`] take.
+/// Most ids that one of the reads by id takes.
 pub const IDS_MAX: usize = 1_000;
 
 /// Sessions are READ COMMITTED, which shows each statement another instant; this asks for one instant,
@@ -40,6 +41,42 @@ pub struct SkuRow {
     pub product_id: u64,
     pub option_id: u64,
     pub remaining: i64,
+}
+
+/// A campaign, as the audit needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct CouponRow {
+    pub coupon_id: u64,
+    pub quantity: i64,
+    pub remaining: i64,
+    /// No longer in Redis.
+    pub forgotten: bool,
+    /// Units of this life that users have.
+    pub issues: i64,
+}
+
+/// A user's unit of a campaign, and the order that it names.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct IssueRow {
+    pub coupon_id: u64,
+    pub user_id: u64,
+    pub state: String,
+    pub order_id: Option<u64>,
+    /// 1: of this life of a campaign that was not forgotten; 0: no longer in Redis; `None`: there is no such
+    /// campaign.
+    pub live: Option<i64>,
+    /// Of the order; `None`: there is none.
+    pub order_user: Option<u64>,
+    pub order_coupon: Option<u64>,
+    pub order_status: Option<String>,
+}
+
+/// Units of a product that were paid for in one hour and have not been refunded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct SoldRow {
+    pub product_id: u64,
+    pub paid_hour: Hour,
+    pub units: i64,
 }
 
 impl Snapshot {
@@ -129,6 +166,93 @@ impl Snapshot {
         let query = sqlx::query_as(AssertSqlSafe(text)).bind(cell.0);
         padded(products).fold(query, |query, id| query.bind(id)).fetch_all(&mut *self.0).await
     }
+
+    /// The next campaigns behind a coupon id, by id; those that were forgotten included.
+    pub async fn coupons(
+        &mut self,
+        cell: CellId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<CouponRow>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT c.coupon_id, c.quantity, c.remaining, c.forgotten, \
+             (SELECT COUNT(*) FROM coupon_issues i \
+              WHERE i.coupon_id = c.coupon_id AND i.issued_seq > c.born_seq) AS issues \
+             FROM coupons c WHERE c.cell = ? AND c.coupon_id > ? ORDER BY c.coupon_id LIMIT ?",
+        )
+        .bind(cell.0)
+        .bind(after)
+        .bind(limit as u64)
+        .fetch_all(&mut *self.0)
+        .await
+    }
+
+    /// Those of up to [`IDS_MAX`] coupons that have a campaign which was not forgotten.
+    pub async fn coupons_of(&mut self, cell: CellId, coupons: &[u64]) -> Result<Vec<u64>, sqlx::Error> {
+        let text = format!(
+            "SELECT coupon_id FROM coupons WHERE cell = ? AND forgotten = 0 AND coupon_id IN ({})",
+            marks()
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(cell.0);
+        padded(coupons).fold(query, |query, id| query.bind(id)).fetch_all(&mut *self.0).await
+    }
+
+    /// The next units of campaigns behind a coupon and user, in that order; those of campaigns that were
+    /// forgotten, and of earlier lives, included.
+    pub async fn issues(
+        &mut self,
+        cell: CellId,
+        (coupon, user): (u64, u64),
+        limit: usize,
+    ) -> Result<Vec<IssueRow>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT i.coupon_id, i.user_id, i.state, i.order_id, \
+             CAST(c.forgotten = 0 AND i.issued_seq > c.born_seq AS SIGNED) AS live, \
+             o.user_id AS order_user, o.coupon_id AS order_coupon, o.status AS order_status \
+             FROM coupon_issues i LEFT JOIN coupons c ON c.coupon_id = i.coupon_id \
+             LEFT JOIN orders o ON o.id = i.order_id \
+             WHERE (i.coupon_id > ? OR (i.coupon_id = ? AND i.user_id > ?)) AND i.cell = ? \
+             ORDER BY i.coupon_id, i.user_id LIMIT ?",
+        )
+        .bind(coupon)
+        .bind(coupon)
+        .bind(user)
+        .bind(cell.0)
+        .bind(limit as u64)
+        .fetch_all(&mut *self.0)
+        .await
+    }
+
+    /// Those of up to [`IDS_MAX`] users that have a unit of this life of a campaign which was not forgotten.
+    pub async fn issues_of(
+        &mut self,
+        cell: CellId,
+        coupon: u64,
+        users: &[u64],
+    ) -> Result<Vec<u64>, sqlx::Error> {
+        let text = format!(
+            "SELECT i.user_id FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id \
+             AND c.forgotten = 0 AND i.issued_seq > c.born_seq \
+             WHERE i.cell = ? AND i.coupon_id = ? AND i.user_id IN ({})",
+            marks()
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(cell.0).bind(coupon);
+        padded(users).fold(query, |query, id| query.bind(id)).fetch_all(&mut *self.0).await
+    }
+
+    /// What was sold since the beginning of an hour, by product and hour.
+    pub async fn sold_since(&mut self, cell: CellId, since: Hour) -> Result<Vec<SoldRow>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT l.product_id, CAST(TIMESTAMPDIFF(HOUR, '1970-01-01', o.paid_at) AS SIGNED) AS paid_hour, \
+             CAST(SUM(l.quantity) AS SIGNED) AS units \
+             FROM orders o JOIN order_lines l ON l.order_id = o.id \
+             WHERE o.cell = ? AND o.status = 'paid' AND o.paid_at >= ? GROUP BY l.product_id, paid_hour",
+        )
+        .bind(cell.0)
+        .bind(from_millis(since * HOUR_MS))
+        .fetch_all(&mut *self.0)
+        .await
+    }
 }
 
 /// Always as many marks, so that the statement is prepared once.
@@ -147,7 +271,9 @@ fn padded(ids: &[u64]) -> impl Iterator<Item = u64> {
 pub async fn rows_to_check(pool: &MySqlPool) -> Result<RowsToCheck, sqlx::Error> {
     sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM wallets) AS wallets, (SELECT COUNT(*) FROM skus) AS skus, \
-         (SELECT COUNT(*) FROM orders) AS orders, (SELECT MAX(id) FROM orders) AS newest_order",
+         (SELECT COUNT(*) FROM coupons) AS coupons, (SELECT COUNT(*) FROM coupon_issues) AS coupon_issues, \
+         (SELECT COUNT(*) FROM products) AS products, (SELECT COUNT(*) FROM orders) AS orders, \
+         (SELECT MAX(id) FROM orders) AS newest_order",
     )
     .fetch_one(pool)
     .await
@@ -157,197 +283,10 @@ pub async fn rows_to_check(pool: &MySqlPool) -> Result<RowsToCheck, sqlx::Error>
 pub struct RowsToCheck {
     pub wallets: i64,
     pub skus: i64,
+    pub coupons: i64,
+    pub coupon_issues: i64,
+    pub products: i64,
     pub orders: i64,
     /// `None`: there is no order.
     pub newest_order: Option<u64>,
-}
-
-/// A SKU whose units do not add up.
-#[derive(Debug, sqlx::FromRow)]
-pub struct StockRow {
-    pub product_id: u64,
-    pub option_id: u64,
-    /// Initial stock and what was added since.
-    pub put_in: i64,
-    pub remaining: i64,
-    /// Units that orders hold.
-    pub held: i64,
-}
-
-/// SKUs where initial and restocked units are not those left plus those that orders hold.
-pub async fn stock_that_differs(pool: &MySqlPool, cell: CellId) -> Result<Vec<StockRow>, sqlx::Error> {
-    // One statement sees one instant.
-    sqlx::query_as(
-        "SELECT s.product_id, s.option_id, s.initial_stock + s.restocked AS put_in, s.remaining, \
-         COALESCE(h.units, 0) AS held \
-         FROM skus s LEFT JOIN (\
-             SELECT l.product_id, l.option_id, CAST(SUM(l.quantity) AS SIGNED) AS units \
-             FROM orders o JOIN order_lines l ON l.order_id = o.id \
-             WHERE o.cell = ? AND o.status IN ('pending', 'paid') GROUP BY l.product_id, l.option_id\
-         ) h ON h.product_id = s.product_id AND h.option_id = s.option_id \
-         WHERE s.cell = ? AND s.initial_stock + s.restocked <> s.remaining + COALESCE(h.units, 0)",
-    )
-    .bind(cell.0)
-    .bind(cell.0)
-    .fetch_all(pool)
-    .await
-}
-
-/// The id at which the next page of orders behind `after` ends, and how many it has.
-pub async fn order_page(
-    pool: &MySqlPool,
-    after: u64,
-    newest: u64,
-    limit: usize,
-) -> Result<Option<(u64, u64)>, sqlx::Error> {
-    let (last, count): (Option<u64>, i64) = sqlx::query_as(
-        "SELECT MAX(id), COUNT(*) FROM \
-         (SELECT id FROM orders WHERE id > ? AND id <= ? ORDER BY id LIMIT ?) page",
-    )
-    .bind(after)
-    .bind(newest)
-    .bind(limit as u64)
-    .fetch_one(pool)
-    .await?;
-    Ok(last.map(|it| (it, count as u64)))
-}
-
-/// An order that does not agree with its lines, its payment or its ledger entry.
-#[derive(Debug, sqlx::FromRow)]
-pub struct OrderRow {
-    pub id: u64,
-    pub status: String,
-    pub total: Amount,
-    pub discount: Amount,
-    pub paid: Amount,
-    /// Sum over its lines; `None`: it has none.
-    pub lines_total: Option<Amount>,
-    pub payment: Option<Amount>,
-    /// Of its payment, if that entry is of this order and user.
-    pub ledger_amount: Option<Amount>,
-}
-
-impl OrderRow {
-    /// Whether the order itself does not add up.
-    pub fn sums_differ(&self) -> bool {
-        self.lines_total != Some(self.total) || (self.was_paid() && self.paid != self.total - self.discount)
-    }
-
-    /// Whether payment and ledger entry are not there exactly if it was paid, with its amount.
-    pub fn payment_differs(&self) -> bool {
-        let paid = self.was_paid().then_some(self.paid);
-        self.payment != paid || self.ledger_amount != paid.map(|it| -it)
-    }
-
-    fn was_paid(&self) -> bool {
-        ["paid", "refunded"].contains(&self.status.as_str())
-    }
-}
-
-/// Orders with ids in `(after, last]` where the total is not that of the lines, where a paid order's
-/// `paid` is not total less discount, or where payment and ledger entry are not there for exactly the
-/// orders that were paid, with the same amount and user.
-pub async fn orders_that_differ(
-    pool: &MySqlPool,
-    after: u64,
-    last: u64,
-) -> Result<Vec<OrderRow>, sqlx::Error> {
-    // The rows of an order are written in one transaction, and one statement sees one instant.
-    sqlx::query_as(
-        "SELECT id, status, total, discount, paid, lines_total, payment, ledger_amount FROM (\
-             SELECT o.id, o.status, o.total, o.discount, o.paid, \
-             (SELECT CAST(SUM(CAST(l.quantity AS SIGNED) * l.unit_price) AS SIGNED) \
-              FROM order_lines l WHERE l.order_id = o.id) AS lines_total, \
-             p.amount AS payment, g.amount AS ledger_amount \
-             FROM orders o LEFT JOIN payments p ON p.order_id = o.id AND p.user_id = o.user_id \
-             LEFT JOIN ledger g ON g.cell = p.cell AND g.seq = p.seq AND g.kind = 'payment' \
-                 AND g.order_id = o.id AND g.user_id = o.user_id \
-             WHERE o.id > ? AND o.id <= ?\
-         ) checked \
-         WHERE lines_total IS NULL OR lines_total <> total OR CASE WHEN status IN ('paid', 'refunded') \
-             THEN paid <> total - discount OR payment IS NULL OR payment <> paid \
-                 OR ledger_amount IS NULL OR ledger_amount <> -paid \
-             ELSE payment IS NOT NULL END",
-    )
-    .bind(after)
-    .bind(last)
-    .fetch_all(pool)
-    .await
-}
-
-/// Rows that must be there one for one, counted in one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Totals {
-    pub paid_orders: i64,
-    pub payments: i64,
-    pub ledger_payments: i64,
-    /// Paid orders whose message waits.
-    pub waiting: i64,
-    /// `None`: the cell was never prepared.
-    pub published: Option<u64>,
-}
-
-/// Counts a cell's paid orders, payments and messages.
-pub async fn totals(pool: &MySqlPool, cell: CellId) -> Result<Totals, sqlx::Error> {
-    let query = sqlx::query_as(
-        "SELECT (SELECT COUNT(*) FROM orders WHERE cell = ? AND status IN ('paid', 'refunded')) AS paid_orders, \
-         (SELECT COUNT(*) FROM payments WHERE cell = ?) AS payments, \
-         (SELECT COUNT(*) FROM ledger WHERE cell = ? AND kind = 'payment') AS ledger_payments, \
-         (SELECT COUNT(*) FROM outbox WHERE cell = ? AND kind = 'order.paid') AS waiting, \
-         (SELECT published FROM publishing WHERE cell = ?) AS published",
-    );
-    (0..5).fold(query, |query, _| query.bind(cell.0)).fetch_one(pool).await
-}
-
-/// Hands over each payment without an order that was paid: order, amount.
-pub async fn payments_without_order(
-    pool: &MySqlPool,
-    cell: CellId,
-    mut found: impl FnMut(u64, Amount),
-) -> Result<(), sqlx::Error> {
-    let mut rows = sqlx::query_as(
-        "SELECT p.order_id, p.amount FROM payments p \
-         LEFT JOIN orders o ON o.id = p.order_id AND o.status IN ('paid', 'refunded') \
-         WHERE p.cell = ? AND o.id IS NULL",
-    )
-    .bind(cell.0)
-    .fetch(pool);
-    while let Some((order, amount)) = rows.try_next().await? {
-        found(order, amount);
-    }
-    Ok(())
-}
-
-/// Hands over each ledger entry of a payment that is not there: event number, amount.
-pub async fn ledger_without_payment(
-    pool: &MySqlPool,
-    cell: CellId,
-    mut found: impl FnMut(u64, Amount),
-) -> Result<(), sqlx::Error> {
-    let mut rows = sqlx::query_as(
-        "SELECT g.seq, g.amount FROM ledger g \
-         LEFT JOIN payments p ON p.order_id = g.order_id AND p.cell = g.cell AND p.seq = g.seq \
-         WHERE g.cell = ? AND g.kind = 'payment' AND p.order_id IS NULL",
-    )
-    .bind(cell.0)
-    .fetch(pool);
-    while let Some((seq, amount)) = rows.try_next().await? {
-        found(seq, amount);
-    }
-    Ok(())
-}
-
-/// Hands over each dead event: number, kind, why.
-pub async fn dead_events(
-    pool: &MySqlPool,
-    cell: CellId,
-    mut found: impl FnMut(u64, String, String),
-) -> Result<(), sqlx::Error> {
-    let mut rows = sqlx::query_as("SELECT seq, kind, error FROM dead_events WHERE cell = ? ORDER BY seq")
-        .bind(cell.0)
-        .fetch(pool);
-    while let Some((seq, kind, error)) = rows.try_next().await? {
-        found(seq, kind, error);
-    }
-    Ok(())
 }

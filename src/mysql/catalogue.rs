@@ -8,6 +8,7 @@ use crate::coupon::CouponDescription;
 use crate::event::ProductSetEvent;
 use crate::ids::{CouponId, ProductId};
 use crate::product::SkuId;
+use crate::time::Millis;
 
 /// Everything but the units left, which are folded with those that buyers change.
 pub(super) enum CatalogueChange {
@@ -15,7 +16,8 @@ pub(super) enum CatalogueChange {
     /// With what remained of each SKU.
     ProductDeleted(ProductId, Vec<(SkuId, i64)>),
     Restocked(SkuId, i64),
-    Coupon(Seq, CouponDescription),
+    /// With the time of the event.
+    Coupon(Seq, Millis, CouponDescription),
     CouponForgotten(CouponId),
 }
 
@@ -25,7 +27,7 @@ impl CatalogueChange {
             Self::Product(seq, product) => write_product(cell, connection, *seq, product).await,
             Self::ProductDeleted(product, remaining) => delete_product(connection, *product, remaining).await,
             Self::Restocked(sku, delta) => restock(connection, *sku, *delta).await,
-            Self::Coupon(seq, coupon) => write_coupon(cell, connection, *seq, coupon).await,
+            Self::Coupon(seq, at_ms, coupon) => write_coupon(cell, connection, *seq, *at_ms, coupon).await,
             Self::CouponForgotten(coupon) => {
                 let query = sqlx::query("UPDATE coupons SET forgotten = 1 WHERE coupon_id = ?");
                 query.bind(coupon.get()).execute(connection).await.map(|_| ())
@@ -45,10 +47,11 @@ async fn write_product(
     let options: Vec<String> = set.skus.iter().map(|it| it.option.to_string()).collect();
     sqlx::query(
         "INSERT INTO products \
-         (product_id, cell, name, options, sale_starts_at, sale_ends_at, limit_per_user, born_seq, seq) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE name = VALUES(name), options = VALUES(options), \
+         (product_id, cell, name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at, born_seq, seq) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE name = VALUES(name), options = VALUES(options), \
          sale_starts_at = VALUES(sale_starts_at), sale_ends_at = VALUES(sale_ends_at), \
-         limit_per_user = VALUES(limit_per_user), born_seq = IF(deleted = 1, VALUES(born_seq), born_seq), \
+         limit_per_user = VALUES(limit_per_user), set_at = VALUES(set_at), \
+         born_seq = IF(deleted = 1, VALUES(born_seq), born_seq), \
          deleted = 0, seq = VALUES(seq)",
     )
     .bind(set.product.get())
@@ -58,6 +61,7 @@ async fn write_product(
     .bind(set.starts_at_ms.map(datetime))
     .bind(set.ends_at_ms.map(datetime))
     .bind(set.limit_per_user)
+    .bind(datetime(set.at_ms))
     .bind(seq)
     .bind(seq)
     .execute(&mut *connection)
@@ -124,15 +128,17 @@ async fn write_coupon(
     cell: CellId,
     connection: &mut MySqlConnection,
     seq: Seq,
+    at_ms: Millis,
     coupon: &CouponDescription,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO coupons (coupon_id, cell, name, kind, value, max_amount, min_order_amount, quantity, \
-         remaining, starts_at, ends_at, expires_at, born_seq, seq) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0) ON DUPLICATE KEY UPDATE name = VALUES(name), \
+         remaining, starts_at, ends_at, expires_at, set_at, born_seq, seq) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0) ON DUPLICATE KEY UPDATE name = VALUES(name), \
          kind = VALUES(kind), value = VALUES(value), max_amount = VALUES(max_amount), \
          min_order_amount = VALUES(min_order_amount), quantity = VALUES(quantity), \
          starts_at = VALUES(starts_at), ends_at = VALUES(ends_at), expires_at = VALUES(expires_at), \
+         set_at = VALUES(set_at), \
          born_seq = IF(forgotten = 1, VALUES(born_seq), born_seq), forgotten = 0",
     )
     .bind(coupon.id.get())
@@ -146,6 +152,7 @@ async fn write_coupon(
     .bind(datetime(coupon.starts_at_ms))
     .bind(datetime(coupon.ends_at_ms))
     .bind(datetime(coupon.expires_at_ms))
+    .bind(datetime(at_ms))
     .bind(seq)
     .execute(connection)
     .await

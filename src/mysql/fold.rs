@@ -139,7 +139,9 @@ impl Fold {
             Event::ProductDeleted { product, remaining, .. } => {
                 self.catalogue.push(CatalogueChange::ProductDeleted(product, remaining));
             }
-            Event::CouponSet { coupon, .. } => self.catalogue.push(CatalogueChange::Coupon(seq, coupon)),
+            Event::CouponSet { at_ms, coupon, .. } => {
+                self.catalogue.push(CatalogueChange::Coupon(seq, at_ms, coupon));
+            }
             Event::CouponIssued(issued) => self.add_issue(seq, issued),
             Event::CouponForgotten { coupon, .. } => {
                 self.catalogue.push(CatalogueChange::CouponForgotten(coupon));

@@ -49,12 +49,13 @@ pub struct ProductRow {
     pub sale_starts_at: Option<DateTime<Utc>>,
     pub sale_ends_at: Option<DateTime<Utc>>,
     pub limit_per_user: Option<u32>,
+    pub set_at: DateTime<Utc>,
 }
 
 /// All products of a cell; a catalogue fits into memory.
 pub async fn products(pool: &MySqlPool, cell: CellId) -> Result<Vec<ProductRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user FROM products \
+        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at FROM products \
          WHERE cell = ? AND deleted = 0",
     )
     .bind(cell.0)
@@ -133,13 +134,14 @@ pub struct CouponRow {
     pub starts_at: DateTime<Utc>,
     pub ends_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+    pub set_at: DateTime<Utc>,
 }
 
 /// All campaigns of a cell that were not forgotten.
 pub async fn coupons(pool: &MySqlPool, cell: CellId) -> Result<Vec<CouponRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT coupon_id, name, kind, value, max_amount, min_order_amount, quantity, remaining, starts_at, ends_at, \
-         expires_at FROM coupons WHERE cell = ? AND forgotten = 0",
+         expires_at, set_at FROM coupons WHERE cell = ? AND forgotten = 0",
     )
     .bind(cell.0)
     .fetch_all(pool)

@@ -21,8 +21,9 @@ pub(super) const SKUS: Insert = Insert {
 
 pub(super) const COUPONS: Insert = Insert {
     table: "coupons",
-    columns: "coupon_id, cell, name, kind, value, quantity, remaining, starts_at, ends_at, expires_at, born_seq, seq",
-    row: "(?,?,'','fixed',0,0,?,'1970-01-01','1970-01-01','1970-01-01',0,?)",
+    columns: "coupon_id, cell, name, kind, value, quantity, remaining, starts_at, ends_at, expires_at, set_at, \
+              born_seq, seq",
+    row: "(?,?,'','fixed',0,0,?,'1970-01-01','1970-01-01','1970-01-01','1970-01-01',0,?)",
     on_duplicate: "ON DUPLICATE KEY UPDATE remaining = IF(VALUES(seq) > seq, VALUES(remaining), remaining), \
                    seq = GREATEST(seq, VALUES(seq))",
 };

@@ -4,10 +4,10 @@ use super::keys;
 use super::load::{ScriptError, Scripts};
 use super::text::Script;
 use crate::cell::{CellId, Epoch};
-use crate::ids::UserId;
+use crate::ids::{CouponId, UserId};
 use crate::product::SkuId;
 
-/// Some of the wallets and SKUs whose keys a cell has.
+/// Some of the wallets, SKUs and campaigns whose keys a cell has.
 #[derive(Debug)]
 pub struct AuditScan {
     /// The cursor means nothing in another epoch: begin again there.
@@ -18,6 +18,8 @@ pub struct AuditScan {
     pub users: Vec<UserId>,
     /// Also keys that only say that a product has options.
     pub skus: Vec<SkuId>,
+    /// Also those of which there are only issues.
+    pub coupons: Vec<CouponId>,
 }
 
 /// Looks at about `count` more keys; `cursor` is `None` at the beginning.
@@ -27,7 +29,7 @@ pub async fn audit_scan(
     cursor: Option<&str>,
     count: usize,
 ) -> Result<AuditScan, ScriptError> {
-    let args = [cursor.unwrap_or("0").to_owned(), keys::wallets_and_skus(cell), count.to_string()];
+    let args = [cursor.unwrap_or("0").to_owned(), keys::holdings(cell), count.to_string()];
     let mut reply = scripts.call(Script::AuditScan, cell, &[], &args).await?;
     match reply.outcome {
         "SCANNED" => {
@@ -37,6 +39,7 @@ pub async fn audit_scan(
                 cursor: Some(reply.text(1)?).filter(|it| *it != "0").map(str::to_owned),
                 users: names.iter().filter_map(|it| keys::user_of(it)).collect(),
                 skus: names.iter().filter_map(|it| keys::sku_of(it)).collect(),
+                coupons: names.iter().filter_map(|it| keys::coupon_of(it)).collect(),
             })
         }
         _ => Err(reply.unexpected()),

@@ -7,10 +7,10 @@ use crate::ids::{CouponId, OptionId, ProductId, UserId};
 use crate::product::SkuId;
 use crate::ranking::Hour;
 
-/// The glob that matches every wallet and SKU of a cell and few other keys, for one walk with SCAN:
-/// `user…` and `sku…`, but not the many idempotency records.
-pub fn wallets_and_skus(cell: CellId) -> String {
-    format!("{{c{cell}}}:[us][sk][eu]*")
+/// The glob that matches every wallet, SKU and campaign of a cell and few other keys, for one walk with
+/// SCAN: `user…`, `sku…` and `coupon…`, but not the many idempotency records.
+pub fn holdings(cell: CellId) -> String {
+    format!("{{c{cell}}}:[usc][sko][eu]*")
 }
 
 /// The user whose wallet a key is; `None` for every other key.
@@ -26,6 +26,13 @@ pub fn sku_of(key: &str) -> Option<SkuId> {
     let plain = option == "0" || !option.starts_with('0') && option.bytes().all(|it| it.is_ascii_digit());
     let option = option.parse().ok().filter(|_| plain)?;
     Some(SkuId { product: product.parse().ok()?, option: OptionId::new(option).ok()? })
+}
+
+/// The campaign that a key belongs to, its own or that of its issues; `None` for every other key.
+pub fn coupon_of(key: &str) -> Option<CouponId> {
+    let (tag, rest) = key.split_once(":coupon:")?;
+    let id = rest.strip_suffix(":issues").unwrap_or(rest);
+    tag.starts_with("{c").then(|| id.parse().ok()).flatten()
 }
 
 /// `8`: open in epoch 8; `8!`: being recovered into epoch 8; missing: shut.
@@ -93,6 +100,12 @@ pub fn sold_member(product: ProductId) -> String {
     format!("{product:0>16}")
 }
 
+/// The product that a member of the sets of units sold is; `None` for every other text.
+pub fn product_of_sold_member(member: &str) -> Option<ProductId> {
+    let product = member.trim_start_matches('0').parse().ok()?;
+    (sold_member(product) == member).then_some(product)
+}
+
 /// Ids of all listed products.
 pub fn products(cell: CellId) -> String {
     format!("{{c{cell}}}:products")
@@ -135,6 +148,24 @@ mod tests {
         let member = |id| sold_member(ProductId::new(id).unwrap());
         assert_eq!(member(7), "0000000000000007");
         assert!(member(7) < member(10) && member(10) < member(crate::ids::ID_MAX));
+        for id in [1, 10, crate::ids::ID_MAX] {
+            assert_eq!(product_of_sold_member(&member(id)), ProductId::new(id).ok());
+        }
+        for stranger in ["", "7", "0000000000000000", "00000000000000007", "+000000000000007"] {
+            assert_eq!(product_of_sold_member(stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_campaign_name_it() {
+        let seven = CouponId::new(7).unwrap();
+        for key in [coupon(CellId(3), seven), issues(CellId(3), seven)] {
+            assert_eq!(coupon_of(&key), Some(seven), "{key}");
+        }
+        let [none, no_issues] = no_coupon(CellId(3));
+        for key in [coupons(CellId(3)), none, no_issues, user(CellId(3), UserId::new(7).unwrap())] {
+            assert_eq!(coupon_of(&key), None, "{key}");
+        }
     }
 
     #[test]

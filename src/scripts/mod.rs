@@ -1,6 +1,8 @@
 //! The Rust half of `lua/`: one typed binding per script, and what they share.
 
+pub mod audit_members;
 pub mod audit_read;
+pub mod audit_sales;
 pub mod audit_scan;
 pub mod balance_charge;
 pub mod balance_get;

@@ -46,6 +46,8 @@ scripts! {
     EventsTrim = "events_trim",
     AuditRead = "audit_read",
     AuditScan = "audit_scan",
+    AuditMembers = "audit_members",
+    AuditSales = "audit_sales",
 }
 
 impl Script {

@@ -92,6 +92,7 @@ async fn restore_catalogue(
         let product = stored(ProductId::new(row.product_id))?;
         let mut words = vec!["HSET".to_owned(), keys::product(id, product)];
         words.extend(["name".to_owned(), row.name.clone(), "options".to_owned(), row.options.clone()]);
+        words.extend(["set_at_ms".to_owned(), row.set_at.timestamp_millis().to_string()]);
         if let Some(options) = unlisted.get(&row.product_id) {
             words.extend(["unlisted".to_owned(), options.join(",")]);
         }
@@ -172,6 +173,7 @@ async fn restore_coupons(
             ("starts_at_ms", time(row.starts_at)),
             ("ends_at_ms", time(row.ends_at)),
             ("expires_at_ms", time(row.expires_at)),
+            ("set_at_ms", time(row.set_at)),
         ];
         let mut words = vec!["HSET".to_owned(), keys::coupon(id, coupon)];
         words

@@ -11,6 +11,8 @@ mod tokens;
 mod wire;
 
 mod answers;
+mod audit;
+mod audit_hands;
 mod bad_input;
 mod balance_charge;
 mod commands;

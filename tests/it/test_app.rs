@@ -148,7 +148,12 @@ impl TestApp {
 
     /// Starts an engine on the same servers and waits until it sells.
     pub async fn start_engine(&mut self) {
-        let engine = Engine::start(self.settings.clone(), Role::All, prometheus()).await.unwrap();
+        self.start_engine_as(Role::All).await;
+    }
+
+    /// The same, with or without the worker's loops.
+    pub async fn start_engine_as(&mut self, role: Role) {
+        let engine = Engine::start(self.settings.clone(), role, prometheus()).await.unwrap();
         assert!(engine.wait_until_open(PATIENCE).await, "the cell opens");
         self.engine = Some(engine);
     }
