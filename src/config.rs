@@ -91,7 +91,8 @@ pub struct Settings {
     pub header_timeout_ms: u64,
     /// Longest time for a request's body, in milliseconds. Default 5,000.
     pub body_timeout_ms: u64,
-    /// Longest time for which a client may leave an answer unread, in milliseconds. Default 10,000. Linux only.
+    /// Longest time for which a client may take nothing of its answer, in milliseconds. Default 30,000. Until then
+    /// the kernel's send buffer has taken some megabytes.
     pub answer_timeout_ms: u64,
     /// How long requests in flight may take after SIGTERM, in milliseconds. Default 10,000.
     pub drain_timeout_ms: u64,
@@ -149,7 +150,7 @@ impl Default for Settings {
             max_connections: 16_384,
             header_timeout_ms: 5_000,
             body_timeout_ms: 5_000,
-            answer_timeout_ms: 10_000,
+            answer_timeout_ms: 30_000,
             drain_timeout_ms: 10_000,
             rate_limit_user_per_second: 50,
             rate_limit_address_per_second: 0,
