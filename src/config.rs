@@ -97,7 +97,8 @@ pub struct Settings {
     /// How long `Prefer: wait=persisted` waits, in milliseconds, before it answers 202. Default 2,000; allowed 10 to
     /// 60,000.
     pub persist_wait_ms: u64,
-    /// Longest time for which a client may leave an answer unread, in milliseconds. Default 10,000. Linux only.
+    /// Longest time for which a client may take nothing of its answer, in milliseconds. Default 30,000. Until then
+    /// the kernel's send buffer has taken some megabytes.
     pub answer_timeout_ms: u64,
     /// How long requests in flight may take after SIGTERM, in milliseconds. Default 10,000.
     pub drain_timeout_ms: u64,
@@ -157,7 +158,7 @@ impl Default for Settings {
             header_timeout_ms: 5_000,
             body_timeout_ms: 5_000,
             persist_wait_ms: 2_000,
-            answer_timeout_ms: 10_000,
+            answer_timeout_ms: 30_000,
             drain_timeout_ms: 10_000,
             rate_limit_user_per_second: 50,
             rate_limit_address_per_second: 0,

@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Peer;
@@ -35,6 +36,7 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &Settings, s
         .keep_alive(true)
         .max_buf_size(HEADER_BYTES_MAX);
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
+    let answer_timeout = Duration::from_millis(settings.answer_timeout_ms);
     let places = Arc::new(Semaphore::new(settings.max_connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -51,7 +53,9 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &Settings, s
             Some(_) = connections.join_next() => continue,
             accepted = accepted => accepted,
         };
-        give_up_unread(&stream, settings.answer_timeout_ms);
+        // A client that takes nothing of its answer writes no further request, so no other time-out finds it.
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(answer_timeout));
         // An extension costs an allocation for each request.
         let peer = (settings.rate_limit_address_per_second > 0).then_some(Peer(address.ip()));
         let service = service.clone();
@@ -61,7 +65,7 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &Settings, s
             }
             service.call(request)
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
         connections.spawn(async move {
             let _place = place;
             if let Err(error) = connection.await {
@@ -102,15 +106,4 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
-}
-
-/// Lets the kernel end a connection whose client does not take what was answered: such a one never writes
-/// another request, so no other time-out would find it.
-fn give_up_unread(stream: &TcpStream, timeout_ms: u64) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, timeout_ms as u32) {
-        tracing::debug!(%error, "TCP_USER_TIMEOUT could not be set");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (stream, timeout_ms);
 }
