@@ -180,9 +180,16 @@ impl Engine {
     }
 }
 
-/// Refuses secrets that everybody knows, where they would protect something.
-pub fn check_defaults(settings: &Settings) -> Result<(), WrongSetting> {
+/// Refuses to serve behind what protects nothing: secrets that everybody knows, and those that nobody asks for.
+pub fn check_protection(settings: &Settings) -> Result<(), WrongSetting> {
     let secret = settings.jwt_secret.expose();
+    if settings.auth == Auth::None && !(secret.is_empty() && settings.jwt_keys.as_os_str().is_empty()) {
+        return Err(WrongSetting {
+            key: "auth".to_owned(),
+            value: "none, together with jwt_secret or jwt_keys,".to_owned(),
+            allowed: "jwt, or none without them: nobody would be asked for a token".to_owned(),
+        });
+    }
     if settings.auth == Auth::Jwt && !secret.is_empty() && is_well_known(secret) {
         let allowed = "one that nobody knows, such as what `openssl rand -base64 48` prints";
         let (key, value) = ("jwt_secret".to_owned(), "a well-known default".to_owned());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::Table;
-use firstcome::app::{self, Connections, Engine, Role, check_defaults, check_exposure};
+use firstcome::app::{self, Connections, Engine, Role, check_exposure, check_protection};
 use firstcome::cell::{CellId, CellState};
 use firstcome::config::{DEV_DEFAULTS, Secret, Settings};
 use firstcome::dev::run::DevOptions;
@@ -163,7 +163,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 async fn serve(settings: Settings, role: Role, allow_insecure: bool) -> anyhow::Result<()> {
     check_exposure(&settings, allow_insecure)?;
-    check_defaults(&settings)?;
+    check_protection(&settings)?;
     let stop = stop_signal()?;
     let engine = Engine::start(settings, role, telemetry::install_metrics()?).await?;
     match engine.address() {

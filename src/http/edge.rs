@@ -33,7 +33,7 @@ const REQUEST_ID_MAX: usize = 128;
 /// Answered whatever the load: an engine that is busy is not an engine that is dead.
 pub const NEVER_SHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Never told to come back later, however often a probe asks.
+/// Never told to come back later, however often a probe asks; some of those that are never shed.
 const NEVER_LIMITED: [&str; 2] = ["/healthz", "/readyz"];
 
 /// What all requests share.
@@ -136,11 +136,13 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
 impl Edge {
     /// Lets a request through to its handler, or refuses it.
     async fn answer(&self, route: &str, mut request: Request, next: Next) -> Response {
-        if !NEVER_LIMITED.contains(&route)
-            && let Err(refused) = self.limits.count_address(&request)
-        {
+        if NEVER_LIMITED.contains(&route) {
+            return run(request, next).await;
+        }
+        if let Err(refused) = self.limits.count_address(&request) {
             return refused.into_response();
         }
+        // Held until the answer is there.
         let place = if NEVER_SHED.contains(&route) { None } else { Some(self.admission.enter()) };
         if let Some(None) = place {
             return Problem::new(ProblemKind::Overloaded).into_response();
@@ -154,17 +156,18 @@ impl Edge {
             }
             request.extensions_mut().insert(caller);
         }
-        let wait = self.wait_persisted.as_ref().filter(|_| is_wanted(request.headers()));
-        let run = async {
-            match wait {
-                Some(wait) => wait.run(next.run(request)).await,
-                None => next.run(request).await,
-            }
-        };
-        AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
-            Problem::new(ProblemKind::InternalError).because("a handler panicked").into_response()
-        })
+        match self.wait_persisted.as_ref().filter(|_| is_wanted(request.headers())) {
+            Some(wait) => wait.run(run(request, next)).await,
+            None => run(request, next).await,
+        }
     }
+}
+
+/// Hands a request to its handler, and survives that.
+async fn run(request: Request, next: Next) -> Response {
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+        Problem::new(ProblemKind::InternalError).because("a handler panicked").into_response()
+    })
 }
 
 /// The caller's id where it has one of at most 128 printable ASCII characters, else a new one.

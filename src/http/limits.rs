@@ -104,13 +104,15 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Limit<K, C> {
         })
     }
 
-    /// Forgets callers whose every request could be sent again; one of many requests at a time does it.
+    /// Forgets callers who could send their whole burst again, when it is time to.
     fn sweep(&self, elapsed: Duration) {
         let (now_ms, due_ms) = (elapsed.as_millis() as u64, self.next_sweep_ms.load(Ordering::Relaxed));
         let next_ms = now_ms + SWEEP.as_millis() as u64;
-        let is_due = now_ms >= due_ms;
-        let (order, other) = (Ordering::Relaxed, Ordering::Relaxed);
-        if is_due && self.next_sweep_ms.compare_exchange(due_ms, next_ms, order, other).is_ok() {
+        // Of those that find it due, the one that sets the next time does it.
+        let claim = || {
+            self.next_sweep_ms.compare_exchange(due_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        if now_ms >= due_ms && claim() {
             self.limiter.retain_recent();
             self.limiter.shrink_to_fit();
         }

@@ -78,7 +78,7 @@ fn wrong_combinations_stop_the_start() {
 
 /// Goal: what everybody knows protects nothing, so `serve` refuses it.
 #[test]
-fn well_known_defaults_are_for_development_only() {
+fn what_protects_nothing_is_for_development_only() {
     let known = ("FIRSTCOME_JWT_SECRET", "a-string-secret-at-least-256-bits-long");
     let output = run(&["serve"], &[known]);
     let said = text(&output);
@@ -86,6 +86,11 @@ fn well_known_defaults_are_for_development_only() {
     assert!(!said.contains(known.1), "{said}");
     // Good enough for a token of development.
     assert!(run(&["token", "--user", "1"], &[known]).status.success());
+
+    // A secret that nobody is asked for protects nothing either.
+    let output = run(&["serve"], &[("FIRSTCOME_AUTH", "none")]);
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("setting `auth`: none, together with"), "{said}");
 
     let output = run(&["serve"], &[("FIRSTCOME_AMQP_URL", "amqp://guest:guest@mq.example:5672/%2f")]);
     let said = text(&output);

@@ -42,6 +42,10 @@ async fn a_user_has_a_limit_of_their_own() {
     assert!((10..=25).contains(&refused.len()), "{} of 30 were refused", refused.len());
     let wait = refused.iter().map(|it| assert_limited(it, "a greedy user")).max().unwrap();
 
+    let probe = format!("Bearer {greedy}");
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(&app, path, &[("authorization", &probe)]).await.status, 200, "{path}");
+    }
     for other in [tokens::user(2), tokens::admin()] {
         let answers = join_all((0..5).map(|_| get_as(&app, &other))).await;
         assert!(answers.iter().all(|it| it.status == 200), "{answers:?}");
