@@ -4,12 +4,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
 use super::find_order::{cell_of, find_order, first_answer};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
+use super::openapi::AmountOrDiscount;
 use super::page::{Page, cut, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
@@ -27,27 +29,29 @@ use crate::scripts::coupon_list::coupon_list;
 use crate::scripts::coupon_release::{CouponRelease, ReleaseRequest, coupon_release};
 use crate::time;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimBody {
     user_id: UserId,
     coupon_id: CouponId,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssueBody {
     user_id: UserId,
 }
 
 /// A coupon that was just issued.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Claimed {
     coupon_id: CouponId,
     user_id: UserId,
     #[serde(serialize_with = "amount_or_object")]
+    #[schema(value_type = AmountOrDiscount)]
     discount: Discount,
+    #[schema(value_type = OwnCouponStatus)]
     status: &'static str,
     #[serde(serialize_with = "time::serialize")]
     issued_at: DateTime<Utc>,
@@ -152,23 +156,24 @@ fn status_of(query: &Query) -> Result<Option<OwnCouponStatus>, Problem> {
     status.map(Some).ok_or_else(|| Problem::parameter("status", "must be issued, held, used or expired"))
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReleaseBody {
     order_id: OrderId,
 }
 
 /// A coupon that its order let go of.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Released {
     coupon_id: CouponId,
     order_id: OrderId,
+    #[schema(value_type = OwnCouponStatus)]
     status: &'static str,
 }
 
 /// A coupon that a pending order could use.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidCoupon {
     coupon_id: CouponId,

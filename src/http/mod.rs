@@ -12,6 +12,7 @@ mod find_order;
 mod idempotency_key;
 mod json;
 mod language;
+mod openapi;
 mod operations;
 mod orders;
 mod page;
@@ -58,6 +59,7 @@ type App = Arc<AppState>;
 /// All routes. Call it once the metrics recorder is installed.
 #[rustfmt::skip]
 pub fn router(state: AppState) -> Router {
+    let document = openapi::Document::of(&state.settings);
     let edge = Arc::new(Edge::new(state.settings.max_in_flight, &state.settings.public_url));
     Router::new()
         .route("/users/{userId}",                  put(balance::create_user))
@@ -87,6 +89,9 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz",                         get(operations::healthz))
         .route("/readyz",                          get(operations::readyz))
         .route("/metrics",                         get(operations::metrics))
+        .route("/openapi.json",                    get(async || document))
+        .route("/docs",                            get(openapi::docs::page))
+        .route("/docs/{file}",                     get(openapi::docs::file))
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
         .layer(from_fn_with_state(edge, every_request))

@@ -9,7 +9,7 @@ use super::query::Query;
 use super::reads::{catch_up, within};
 use crate::cell::CellId;
 use crate::mysql::ranking::most_sold;
-use crate::ranking::{RANKED_MAX, RankedProduct, WINDOW_HOURS, hour_of};
+use crate::ranking::{RANKED_DEFAULT, RANKED_MAX, RankedProduct, WINDOW_HOURS, hour_of};
 use crate::scripts::clock_read::clock_read;
 use crate::scripts::product_list::product_get;
 use crate::scripts::ranking_top::ranking_top;
@@ -21,7 +21,7 @@ const ORDERS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// set, or computed from the order rows in MySQL.
 pub async fn top_products(State(app): State<App>, query: Query) -> Result<Json<Vec<RankedProduct>>, Problem> {
     let query = query.only(&["limit", "source"])?;
-    let limit = query.integer("limit", 1..=RANKED_MAX as u64, 5)? as usize;
+    let limit = query.integer("limit", 1..=RANKED_MAX as u64, RANKED_DEFAULT)? as usize;
     match query.get("source") {
         None | Some("ranking") => Ok(Json(ranking_top(&app.scripts, limit).await?)),
         Some("orders") => Ok(Json(from_orders(&app, limit).await?)),
