@@ -71,10 +71,12 @@ until [ -f "$work/data/endpoints.json" ]; do
 done
 url=$("$venv/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["http"])' "$work/data/endpoints.json")
 
-"$venv/bin/python" ops/fuzz_api.py "$url"
+"$venv/bin/python" ops/fuzz_api.py validate "$url"
 SCHEMATHESIS_HOOKS=ops.fuzz_api PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 \
   "$venv/bin/st" --config-file ops/fuzz-api.toml --no-color run "$url/openapi.json" \
   --max-examples "${MAX_EXAMPLES:-50}" ${SEED:+--seed "$SEED"}
+
+"$venv/bin/python" ops/fuzz_api.py reached "$url"
 
 if ! kill -0 "$pid" 2>/dev/null; then
   say 'the engine ended meanwhile'

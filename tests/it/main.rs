@@ -2,6 +2,7 @@
 
 mod cell_dump;
 mod contract;
+mod documented;
 mod engine_process;
 mod test_app;
 mod test_clock;
@@ -17,6 +18,7 @@ mod coupon_issue;
 mod engine_kill;
 mod forgetting;
 mod history;
+mod openapi;
 mod order_place;
 mod pending_orders;
 mod problems;

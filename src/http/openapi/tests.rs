@@ -201,8 +201,3 @@ fn limits_and_addresses_are_those_of_the_settings() {
     let example = &document["components"]["examples"]["out_of_stock"]["value"];
     assert_eq!(example["type"], "https://shop.example/problems/out_of_stock");
 }
-
-#[test]
-fn dump() {
-    std::fs::write("/tmp/openapi-dump.json", serde_json::to_string_pretty(&whole()).unwrap()).unwrap();
-}

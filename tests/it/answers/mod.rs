@@ -4,6 +4,7 @@
 mod campaigns;
 mod claims;
 mod coupon_orders;
+mod documented;
 mod methods;
 mod orders;
 mod products;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::cell_dump::{Dump, everything};
 use super::contract::{Request, assert_told};
+use super::documented::Documented;
 use super::test_app::{Answer, TestApp};
 
 /// Long over: the beginning of a window, and its end.
@@ -132,6 +134,7 @@ impl Call {
 pub struct Table {
     pub app: TestApp,
     calls: &'static [Call],
+    documented: Documented,
     /// Call and answer.
     given: BTreeSet<(&'static str, String)>,
     cases: usize,
@@ -139,7 +142,9 @@ pub struct Table {
 
 impl Table {
     pub async fn of(calls: &'static [Call]) -> Self {
-        Self { app: TestApp::start().await, calls, given: BTreeSet::new(), cases: 0 }
+        let app = TestApp::start().await;
+        let documented = Documented::by(&app).await;
+        Self { app, calls, documented, given: BTreeSet::new(), cases: 0 }
     }
 
     /// Asks for what succeeds, and compares status, body (see [`assert_body`]), and that no header tells more.
@@ -174,7 +179,7 @@ impl Table {
         }
         let replayed = answer.header("idempotency-replayed").map_or("", |_| " replayed");
         let next = answer.header("link").map_or("", |_| " next");
-        self.note(&request, format!("{status}{replayed}{next}"));
+        self.note(&request, format!("{status}{replayed}{next}"), &answer);
         answer
     }
 
@@ -194,6 +199,7 @@ impl Table {
             let mut answer = request.accepting(&self.app, Some(language)).await;
             assert_told(&answer, code, language, &story);
             assert_eq!(answer.body["requestId"], own_id, "{story}");
+            self.note(&request, code.to_owned(), &answer);
             for name in TELLING_HEADERS.iter().filter(|it| !["allow", "retry-after"].contains(*it)) {
                 assert_eq!(answer.header(name), None, "{story}");
             }
@@ -203,7 +209,6 @@ impl Table {
         }
         let after = everything(&self.app.redis.url()).await;
         assert!(after == before, "{story}: {request} changed {:?}", differences(&before.0, &after.0));
-        self.note(&request, code.to_owned());
     }
 
     /// `invalid_request` because of one part: a pointer (`#…`) or a parameter.
@@ -224,7 +229,7 @@ impl Table {
             entries.extend_from_slice(page.entries());
             next = page.next();
             assert!(next.is_none() || page.entries().len() == limit, "{request}: {page:?}");
-            self.note(&request, if next.is_some() { "200 next" } else { "200" }.to_owned());
+            self.note(&request, if next.is_some() { "200 next" } else { "200" }.to_owned(), &page);
         }
         entries
     }
@@ -247,11 +252,13 @@ impl Table {
         self.finish().await;
     }
 
-    fn note(&mut self, request: &Request, answer: String) {
+    /// Notes what a call was seen to answer; the contract and the OpenAPI document must list it.
+    fn note(&mut self, request: &Request, answer: String, full: &Answer) {
         let calls = self.calls.iter().filter(|it| it.is_asked_by(request));
         // `/products/top` is no product.
         let call = calls.min_by_key(|it| it.ids().len()).unwrap_or_else(|| panic!("{request} is no call"));
         assert!(call.answers().contains(&answer), "{} does not list {answer}", call.line);
+        self.documented.assert_lists(&request.method, call.path(), full, &request.to_string());
         self.given.insert((call.line, answer));
         self.cases += 1;
     }

@@ -10,7 +10,17 @@ use crate::http::problem::ProblemKind::ProductNotFound;
 use crate::product::Product;
 
 pub fn calls() -> Vec<Call> {
-    let mug = || json!({"id": 1, "name": "Mug", "price": 12_000, "stock": 100, "options": []});
+    let shirt = || {
+        json!({
+            "id": 2, "name": "Shirt", "price": 29_000, "stock": 30,
+            "options": [
+                {"id": 1, "name": "S", "price": 29_000, "stock": 10},
+                {"id": 2, "name": "L", "price": 31_000, "stock": 20},
+            ],
+            "saleStartsAt": "2026-11-20T11:00:00.000Z", "saleEndsAt": "2036-11-20T12:00:00.000Z",
+            "limitPerUser": 2,
+        })
+    };
     let coupon = || {
         json!({
             "couponId": 1, "name": "Opening", "discount": {"kind": "percent", "value": 10, "maxAmount": 5_000},
@@ -41,12 +51,12 @@ pub fn calls() -> Vec<Call> {
                     }),
                 ),
             ])
-            .answers::<Product>(201, "Listed", mug())
+            .answers::<Product>(201, "Listed", shirt())
             .with("Location")
             .leads_to("get_product", "productId", "id")
             .leads_to("restock", "productId", "id")
             .leads_to("delete_product", "productId", "id")
-            .answers::<Product>(200, "Replaced", mug())
+            .answers::<Product>(200, "Replaced", shirt())
             .refuses(&[ProductNotFound]),
         Call::post("/admin/products/{productId}/stock", "restock", "Add units to what is left, or take some away")
             .of(Noun::Admin, Access::Admin)

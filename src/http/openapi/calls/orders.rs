@@ -54,7 +54,7 @@ pub fn calls() -> Vec<Call> {
                 ("as it is", json!({"orderId": 6_144})),
                 ("with another coupon", json!({"orderId": 6_144, "couponId": 1})),
             ])
-            .answers::<OrderAnswer>(200, "Paid", with_balance(paid()))
+            .answers::<OrderAnswer>(200, "Paid", with_balance(paid_later()))
             .refuses(&[OrderNotFound, InsufficientBalance, InvalidCoupon, OrderNotPayable, NotYetPersisted]),
         Call::get("/orders/{orderId}", "get_order", "One order")
             .of(Noun::Orders, Access::Buyer)
@@ -90,6 +90,13 @@ fn paid() -> Value {
         "total": 12_000, "discount": 0, "paid": 12_000,
         "placedAt": "2026-11-20T11:00:01.000Z", "paidAt": "2026-11-20T11:00:01.000Z",
     })
+}
+
+fn paid_later() -> Value {
+    let mut order = paid();
+    order["expiresAt"] = "2026-11-20T11:10:01.000Z".into();
+    order["paidAt"] = "2026-11-20T11:02:00.000Z".into();
+    order
 }
 
 fn refunded() -> Value {
