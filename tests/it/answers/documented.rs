@@ -4,7 +4,23 @@ use super::methods::all_calls;
 use crate::documented::Documented;
 use crate::test_app::TestApp;
 
-/// Goal: whatever a table lists for a call, the document lists too.
+/// Answers that no table brings about, because they are no matter of one call: tokens, load, servers that are away,
+/// the wait for MySQL. `user_not_found` also stands for another user's things, where tokens are asked for.
+const OF_NO_TABLE: [&str; 11] = [
+    "202",
+    "unauthenticated",
+    "forbidden",
+    "rate_limited",
+    "user_not_found",
+    "overloaded",
+    "cell_closed",
+    "backlog_full",
+    "not_yet_persisted",
+    "dependency_down",
+    "internal_error",
+];
+
+/// Goal: whatever a table lists for a call, the document lists too, and little else.
 #[tokio::test]
 async fn the_document_lists_every_answer_of_the_tables() {
     let app = TestApp::start().await;
@@ -15,6 +31,13 @@ async fn the_document_lists_every_answer_of_the_tables() {
             // `201 replayed` and `200 next` are statuses with a header.
             let answer = answer.split(' ').next().unwrap_or_default();
             assert!(listed.contains(answer), "{}: {answer} is not documented: {listed:?}", call.line);
+        }
+        for answer in &listed {
+            // A product that is taken off the list between two steps of this call.
+            let raced = call.line == "PUT /admin/products/{productId}" && answer == "product_not_found";
+            let in_table = call.answers().contains(answer);
+            let known = in_table || raced || OF_NO_TABLE.contains(&answer.as_str());
+            assert!(known, "{}: {answer} is documented, and no table lists it", call.line);
         }
         // Met by any call whose cell is closed, whose node is full, or that fails.
         for answer in ["cell_closed", "dependency_down", "overloaded", "internal_error"] {
