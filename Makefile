@@ -2,8 +2,8 @@
 #
 # FIRSTCOME_REDIS_SERVER, FIRSTCOME_MYSQLD and FIRSTCOME_RABBITMQ_SERVER name other server programs;
 # a server that is named is not installed. ARGS hands further flags on:
-# fuzz-api builds a Python environment in the target folder once, from the package index.
 #   make run ARGS="--listen 127.0.0.1:9090"     make test ARGS="--test it order"
+# fuzz-api makes a Python environment in the target folder, once, from the package index.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 

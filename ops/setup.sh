@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what `make run`, `make test` and `make fuzz-api` need is on this machine: cargo, make, a C compiler,
-# the programs of the three servers, and Python with its venv module where fuzz-api asks for it. Installs what is missing with apt-get where it may; never starts, stops or
-# configures a server.
+# the programs of the three servers, and Python's venv module where it is called as `setup.sh fuzz-api`. Installs what
+# is missing with apt-get where it may; never starts, stops or configures a server.
 #
 # Exit codes: 0 all is there; 2 Rust is missing; 3 something is missing that cannot be installed from here;
 # 4 apt-get failed; 5 a path given in FIRSTCOME_* is no program.

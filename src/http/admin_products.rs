@@ -43,7 +43,7 @@ pub struct ProductBody {
     #[schema(nullable = false)]
     stock: Option<Stock>,
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Vec<OptionBody>>, nullable = false, min_items = 1, max_items = 50)]
+    #[schema(value_type = Option<Vec<OptionBody>>, nullable = false)]
     options: Option<Vec<Object<OptionBody>>>,
     sale_starts_at: Option<Time>,
     sale_ends_at: Option<Time>,

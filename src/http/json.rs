@@ -54,6 +54,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<AppState>> for Json<T> {
 /// Of a call that takes no body: nothing, or an empty object.
 pub struct NoBody;
 
+/// An object without fields.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}

@@ -31,7 +31,7 @@ type Quantity = Int<1, { QUANTITY_MAX as i64 }>;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderBody {
     user_id: UserId,
-    #[schema(value_type = Vec<ItemBody>, min_items = 1, max_items = 50)]
+    #[schema(value_type = Vec<ItemBody>)]
     items: Vec<Object<ItemBody>>,
     coupon_id: Option<CouponId>,
     #[serde(default)]

@@ -1,8 +1,11 @@
-//! What deriving cannot say: rules that span fields, and limits that are settings.
+//! What deriving cannot say: rules that span fields, and limits that are constants or settings.
 
 use serde_json::{Map, Value, json};
 
 use crate::config::Settings;
+use crate::money::AMOUNT_MAX;
+use crate::order::ITEMS_MAX;
+use crate::product::OPTIONS_MAX;
 
 /// Refines the derived schemas of a document.
 pub fn refine(document: &mut Value, settings: &Settings) {
@@ -11,6 +14,11 @@ pub fn refine(document: &mut Value, settings: &Settings) {
         let amount = json!({"type": "integer", "minimum": 1, "maximum": settings.charge_limit});
         schemas[body]["properties"]["amount"] = amount;
     }
+    for (body, list, most) in [("OrderBody", "items", ITEMS_MAX), ("ProductBody", "options", OPTIONS_MAX)] {
+        let list = &mut schemas[body]["properties"][list];
+        (list["minItems"], list["maxItems"]) = (1.into(), most.into());
+    }
+    schemas["Discount"]["properties"]["value"]["maximum"] = AMOUNT_MAX.into();
     schemas["RestockBody"]["properties"]["delta"]["not"] = json!({"const": 0});
     schemas["ProductBody"] = product(&schemas["ProductBody"]);
     schemas["DiscountBody"] = discount(&schemas["DiscountBody"]);
