@@ -3,6 +3,7 @@
 # FIRSTCOME_REDIS_SERVER, FIRSTCOME_MYSQLD and FIRSTCOME_RABBITMQ_SERVER name other server programs;
 # a server that is named is not installed. ARGS hands further flags on:
 #   make run ARGS="--listen 127.0.0.1:9090"     make test ARGS="--test it order"
+# fuzz-api makes a Python environment in the target folder, once, from the package index.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -10,10 +11,10 @@ ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint
+.PHONY: help setup run test fuzz-api lint
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: servers, a C compiler (asks for nothing; says what it cannot do)
 	@sh ops/setup.sh
@@ -24,6 +25,11 @@ run: setup ## build the release and start it with private servers and a demo cat
 
 test: setup ## run all tests, against private servers
 	cargo test $(ARGS)
+
+fuzz-api: ## compare the API with its OpenAPI document, by schemathesis (MAX_EXAMPLES=200: longer)
+	@sh ops/setup.sh fuzz-api
+	cargo build --locked
+	sh ops/fuzz-api.sh
 
 lint: ## check the formatting, and clippy without warnings
 	cargo fmt --check

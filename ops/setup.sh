@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes sure that what `make run` and `make test` need is on this machine: cargo, make, a C compiler, and the
-# programs of the three servers. Installs what is missing with apt-get where it may; never starts, stops or
-# configures a server.
+# Makes sure that what `make run`, `make test` and `make fuzz-api` need is on this machine: cargo, make, a C compiler,
+# the programs of the three servers, and Python's venv module where it is called as `setup.sh fuzz-api`. Installs what
+# is missing with apt-get where it may; never starts, stops or configures a server.
 #
 # Exit codes: 0 all is there; 2 Rust is missing; 3 something is missing that cannot be installed from here;
 # 4 apt-get failed; 5 a path given in FIRSTCOME_* is no program.
@@ -49,6 +49,10 @@ look() {
   need FIRSTCOME_RABBITMQ_SERVER "${FIRSTCOME_RABBITMQ_SERVER:-}" rabbitmq-server rabbitmq-server
   # Erlang's port mapper comes with RabbitMQ, but a RabbitMQ given by path may have come without it.
   need FIRSTCOME_EPMD "${FIRSTCOME_EPMD:-}" erlang-base epmd
+  # Debian's python3 has no ensurepip; venv needs it.
+  if [ "${1:-}" = fuzz-api ] && ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    missing="$missing python3-venv"
+  fi
   missing=${missing# }
 }
 
@@ -99,7 +103,7 @@ if ! have cargo && ! [ -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ]; then
   exit 2
 fi
 
-look
+look "$@"
 [ "$wrong_path" = 0 ] || exit 5
 [ -n "$missing" ] || exit 0
 
@@ -117,7 +121,7 @@ if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
 fi
 
 install_missing
-look
+look "$@"
 if [ -n "$missing" ]; then
   say "still missing after the installation: $missing"
   exit 4

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::cell::Seq;
 use crate::ids::{CouponId, OrderId, UserId};
@@ -91,7 +92,7 @@ pub struct CouponDescription {
 }
 
 /// A campaign as the contract shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Coupon {
     pub coupon_id: CouponId,
@@ -173,7 +174,7 @@ impl IssueState {
 }
 
 /// A coupon that a user has, as the contract shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnCoupon {
     /// Number of the event that issued it: its place in the list.
@@ -192,7 +193,7 @@ pub struct OwnCoupon {
 }
 
 /// The state of a coupon, and whether there is still time to use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OwnCouponStatus {
     Issued,

@@ -4,6 +4,7 @@ mod facts;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::Amount;
@@ -18,7 +19,7 @@ pub const ITEMS_MAX: usize = 50;
 pub const QUANTITY_MAX: u32 = 1_000;
 
 /// `pending` → `paid` → `refunded`, or `pending` → `cancelled` / `expired`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OrderStatus {
     Pending,
@@ -54,7 +55,7 @@ pub struct OrderItem {
 }
 
 /// One line of an order, its price fixed at placing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderLine {
     pub product_id: ProductId,
@@ -65,7 +66,7 @@ pub struct OrderLine {
 }
 
 /// An order as the contract shows it, and as the data platform receives it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     pub order_id: OrderId,

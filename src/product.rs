@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::ids::{OptionId, ProductId};
 use crate::money::Amount;
@@ -18,7 +19,7 @@ pub struct SkuId {
 }
 
 /// A product as the contract shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Product {
     pub id: ProductId,
@@ -45,7 +46,7 @@ impl Product {
 }
 
 /// A variant of a product, with its own price and stock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ProductOption {
     pub id: OptionId,
     pub name: String,

@@ -1,6 +1,7 @@
 //! What sells: units of each product in the running UTC hour and the 71 before it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::ids::ProductId;
 use crate::money::Amount;
@@ -15,6 +16,9 @@ pub const HOUR_MS: Millis = 3_600_000;
 /// Most products that a ranking shows.
 pub const RANKED_MAX: usize = 100;
 
+/// Products that it shows where nothing else is asked for.
+pub const RANKED_DEFAULT: u64 = 5;
+
 /// A UTC hour, counted from 1970.
 pub type Hour = i64;
 
@@ -23,7 +27,7 @@ pub fn hour_of(at_ms: Millis) -> Hour {
 }
 
 /// A product's place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RankedProduct {
     /// 1 for the one that sold most; of equals the one with the lower id comes first.
     pub rank: usize,

@@ -3,11 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
 use super::fields::{DiscountKind, Int, Object, Time, check_name};
 use super::json::Json;
+use super::openapi;
 use super::path::Path;
 use super::problem::{Fault, Problem};
 use crate::coupon::{Coupon, CouponDescription, Discount};
@@ -16,25 +18,31 @@ use crate::money::{AMOUNT_MAX, COUPONS_MAX};
 use crate::scripts::coupon_set::{CouponSet, coupon_set};
 use crate::time;
 
+type Total = Int<0, AMOUNT_MAX>;
+type Units = Int<0, COUPONS_MAX>;
+type Worth = Int<1, AMOUNT_MAX>;
+
 /// A campaign to open. `null` for `minOrderAmount` and `expiresAt` is the same as leaving them out.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CouponBody {
+    #[schema(schema_with = openapi::name)]
     name: String,
+    #[schema(value_type = DiscountBody)]
     discount: Object<DiscountBody>,
-    min_order_amount: Option<Int<0, AMOUNT_MAX>>,
-    quantity: Int<0, COUPONS_MAX>,
+    min_order_amount: Option<Total>,
+    quantity: Units,
     starts_at: Time,
     ends_at: Time,
     expires_at: Option<Time>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DiscountBody {
     kind: DiscountKind,
-    value: Int<1, AMOUNT_MAX>,
-    max_amount: Option<Int<1, AMOUNT_MAX>>,
+    value: Worth,
+    max_amount: Option<Worth>,
 }
 
 /// Opens a campaign, or changes what it says.

@@ -4,12 +4,14 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::AppendHeaders;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
 use super::fields::{Int, Object, Time, check_name, present};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
+use super::openapi;
 use super::path::Path;
 use super::problem::{Fault, Problem, ProblemKind};
 use crate::ids::{OptionId, ProductId};
@@ -25,35 +27,42 @@ const LIMIT_MAX: i64 = 1_000_000;
 
 type Price = Int<0, PRICE_MAX>;
 type Stock = Int<0, STOCK_MAX>;
+type Limit = Int<1, LIMIT_MAX>;
 type Delta = Int<{ -STOCK_MAX }, STOCK_MAX>;
 
 /// A product to list. `null` for window and limit is the same as leaving them out: there is none.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProductBody {
+    #[schema(schema_with = openapi::name)]
     name: String,
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     price: Option<Price>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     stock: Option<Stock>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<OptionBody>>, nullable = false)]
     options: Option<Vec<Object<OptionBody>>>,
     sale_starts_at: Option<Time>,
     sale_ends_at: Option<Time>,
-    limit_per_user: Option<Int<1, LIMIT_MAX>>,
+    limit_per_user: Option<Limit>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OptionBody {
     id: OptionId,
+    #[schema(schema_with = openapi::name)]
     name: String,
     price: Price,
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     stock: Option<Stock>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestockBody {
     delta: Delta,
@@ -61,7 +70,7 @@ pub struct RestockBody {
     option_id: Option<OptionId>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Restocked {
     stock: i64,
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
@@ -11,6 +12,7 @@ use super::fields::present;
 use super::find_order::{cell_of, find_order, first_answer};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
+use super::openapi::AmountOrDiscount;
 use super::page::{Page, cut, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
@@ -28,7 +30,7 @@ use crate::scripts::coupon_list::coupon_list;
 use crate::scripts::coupon_release::{CouponRelease, ReleaseRequest, coupon_release};
 use crate::time;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimBody {
     #[serde(default, deserialize_with = "present")]
@@ -36,7 +38,7 @@ pub struct ClaimBody {
     coupon_id: CouponId,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssueBody {
     #[serde(default, deserialize_with = "present")]
@@ -44,13 +46,15 @@ pub struct IssueBody {
 }
 
 /// A coupon that was just issued.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Claimed {
     coupon_id: CouponId,
     user_id: UserId,
     #[serde(serialize_with = "amount_or_object")]
+    #[schema(value_type = AmountOrDiscount)]
     discount: Discount,
+    #[schema(value_type = OwnCouponStatus)]
     status: &'static str,
     #[serde(serialize_with = "time::serialize")]
     issued_at: DateTime<Utc>,
@@ -160,23 +164,24 @@ fn status_of(query: &Query) -> Result<Option<OwnCouponStatus>, Problem> {
     status.map(Some).ok_or_else(|| Problem::parameter("status", "must be issued, held, used or expired"))
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReleaseBody {
     order_id: OrderId,
 }
 
 /// A coupon that its order let go of.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Released {
     coupon_id: CouponId,
     order_id: OrderId,
+    #[schema(value_type = OwnCouponStatus)]
     status: &'static str,
 }
 
 /// A coupon that a pending order could use.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidCoupon {
     coupon_id: CouponId,

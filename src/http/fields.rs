@@ -165,7 +165,7 @@ impl<'de> Deserialize<'de> for DiscountKind {
 }
 
 /// Longest name of a product, option or campaign, in characters.
-const NAME_MAX: usize = 200;
+pub const NAME_MAX: usize = 200;
 
 /// Adds a fault where a text is no name.
 pub fn check_name(pointer: &str, name: &str, faults: &mut Vec<Fault>) {

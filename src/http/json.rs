@@ -54,14 +54,15 @@ impl<T: DeserializeOwned> FromRequest<Arc<AppState>> for Json<T> {
 /// Of a call that takes no body: nothing, or an empty object.
 pub struct NoBody;
 
+/// An object without fields.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
 impl FromRequest<Arc<AppState>> for NoBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<AppState>) -> Result<Self, Problem> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Nothing {}
-
         if request.body().is_end_stream() {
             return Ok(Self);
         }
@@ -119,7 +120,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Parses a body. Paths are tracked only in a second go, where there is something to tell.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|_| Problem::at("#", "is not UTF-8"))?;
     if text.trim_ascii().is_empty() {
         return Err(Problem::at("#", "is missing: a JSON object is required"));

@@ -15,6 +15,7 @@ mod idempotency_key;
 mod json;
 mod language;
 mod limits;
+mod openapi;
 mod operations;
 mod orders;
 mod page;
@@ -73,6 +74,7 @@ pub fn router(state: AppState) -> Router {
         patience: Duration::from_millis(state.settings.persist_wait_ms),
     };
     let edge = Arc::new(Edge::new(&state.settings, state.tokens.clone()).waiting(wait));
+    let document = openapi::Document::of(&state.settings);
     Router::new()
         .route("/users/{userId}",                  put(balance::create_user))
         .route("/users/{userId}/balance",          get(balance::get_balance).post(balance::charge))
@@ -101,6 +103,9 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz",                         get(operations::healthz))
         .route("/readyz",                          get(operations::readyz))
         .route("/metrics",                         get(operations::metrics))
+        .route("/openapi.json",                    get(async || document))
+        .route("/docs",                            get(openapi::docs::page))
+        .route("/docs/{file}",                     get(openapi::docs::file))
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
         .layer(from_fn_with_state(edge, every_request))

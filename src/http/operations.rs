@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use futures::future::join_all;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::json::Json;
@@ -18,7 +19,7 @@ use crate::scripts::fence::fence_check;
 /// Longest wait for MySQL's answer to a probe.
 const MYSQL_TIMEOUT: Duration = Duration::from_secs(1);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Alive {
     status: &'static str,
 }
@@ -28,19 +29,19 @@ pub async fn healthz() -> Json<Alive> {
     Json(Alive { status: "alive" })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Readiness {
     status: &'static str,
     checks: Checks,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Checks {
     cells: Vec<CellCheck>,
     mysql: MysqlCheck,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CellCheck {
     cell: u16,
@@ -59,7 +60,7 @@ struct CellCheck {
 }
 
 /// MySQL may be down while the engine sells: this is told, but does not make it unready.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MysqlCheck {
     reachable: bool,
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
@@ -22,25 +23,28 @@ use crate::order::{ITEMS_MAX, Order, OrderItem, OrderStatus, QUANTITY_MAX, merge
 use crate::product::SkuId;
 use crate::scripts::order_place::{OrderPlace, PlaceRequest, order_place};
 
+type Quantity = Int<1, { QUANTITY_MAX as i64 }>;
+
 /// What a buyer asks for. `null` for a coupon or option is the same as leaving it out, because many
 /// clients write what they do not have as `null`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderBody {
     #[serde(default, deserialize_with = "present")]
     user_id: Option<UserId>,
+    #[schema(value_type = Vec<ItemBody>)]
     items: Vec<Object<ItemBody>>,
     coupon_id: Option<CouponId>,
     #[serde(default)]
     payment: Payment,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ItemBody {
     product_id: ProductId,
     option_id: Option<OptionId>,
-    quantity: Int<1, { QUANTITY_MAX as i64 }>,
+    quantity: Quantity,
 }
 
 impl ItemBody {
@@ -51,7 +55,7 @@ impl ItemBody {
 }
 
 /// An order, and what is left in the wallet where money moved.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrderAnswer {
     #[serde(flatten)]
     pub order: Order,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
@@ -18,7 +19,7 @@ use crate::scripts::order_end::{EndRequest, OrderEnd, OrderEnding, ReadOrder, or
 use crate::scripts::order_pay::{OrderPay, PayRequest, order_pay};
 use crate::scripts::settled::SettledOrder;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PaymentBody {
     order_id: OrderId,

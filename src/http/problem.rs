@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::language::Language;
 use crate::scripts::ScriptError;
@@ -101,7 +102,7 @@ impl ProblemKind {
 
 /// What is wrong with one part of a request: a JSON pointer into the body, or the name of a
 /// parameter or header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
@@ -56,7 +57,7 @@ pub async fn get_product(
 }
 
 /// Whether units of a SKU could be bought now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockCheck {
     product_id: ProductId,

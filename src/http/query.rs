@@ -12,6 +12,10 @@ use crate::ids::{ID_MAX, UserId};
 /// Longest part of an unknown parameter's name that is told back, in characters.
 const NAME_SHOWN_MAX: usize = 64;
 
+/// Most entries of a page, and those of a page that asks for no number.
+pub const LIMIT_MAX: u64 = 200;
+pub const LIMIT_DEFAULT: u64 = 50;
+
 /// All query parameters of a request, decoded.
 pub struct Query(Vec<(String, String)>);
 
@@ -62,9 +66,9 @@ impl Query {
         }
     }
 
-    /// Most entries of a page: 1 to 200, default 50.
+    /// Most entries of a page: 1 to [`LIMIT_MAX`], default [`LIMIT_DEFAULT`].
     pub fn limit(&self) -> Result<usize, Problem> {
-        self.integer("limit", 1..=200, 50).map(|it| it as usize)
+        self.integer("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT).map(|it| it as usize)
     }
 
     /// An integer in plain digits, at least 1; `default` where the parameter is absent.

@@ -10,7 +10,7 @@ use super::query::Query;
 use super::reads::{catch_up, within};
 use crate::cell::CellId;
 use crate::mysql::ranking::most_sold;
-use crate::ranking::{RANKED_MAX, RankedProduct, WINDOW_HOURS, hour_of};
+use crate::ranking::{RANKED_DEFAULT, RANKED_MAX, RankedProduct, WINDOW_HOURS, hour_of};
 use crate::scripts::clock_read::clock_read;
 use crate::scripts::product_list::product_get;
 use crate::scripts::ranking_top::ranking_top;
@@ -26,7 +26,7 @@ pub async fn top_products(
     query: Query,
 ) -> Result<Json<Vec<RankedProduct>>, Problem> {
     let query = query.only(&["limit", "source"])?;
-    let limit = query.integer("limit", 1..=RANKED_MAX as u64, 5)? as usize;
+    let limit = query.integer("limit", 1..=RANKED_MAX as u64, RANKED_DEFAULT)? as usize;
     let from_rows = match query.get("source") {
         None | Some("ranking") => false,
         Some("orders") => true,

@@ -2,6 +2,7 @@
 
 mod cell_dump;
 mod contract;
+mod documented;
 mod engine_process;
 mod routes;
 mod test_app;
@@ -26,6 +27,7 @@ mod identity;
 mod identity_keys;
 mod identity_settings;
 mod limits;
+mod openapi;
 mod order_place;
 mod pending_orders;
 mod problems;

@@ -6,6 +6,7 @@ mod campaigns;
 mod claims;
 mod coupon_orders;
 mod deadlines;
+mod documented;
 mod endings;
 mod held_coupons;
 mod methods;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 
 use super::cell_dump::{Dump, everything};
 use super::contract::{Request, assert_told};
+use super::documented::Documented;
 use super::test_app::{Answer, TestApp};
 
 /// Long over: the beginning of a window, and its end.
@@ -152,6 +154,8 @@ pub struct Table {
     pub app: TestApp,
     /// Whose answers are to be complete in the end.
     calls: &'static [Call],
+    /// What the OpenAPI document says; `None` in stories, whose calls the tables have judged.
+    documented: Option<Documented>,
     /// Call and answer.
     given: BTreeSet<(&'static str, String)>,
     cases: usize,
@@ -159,12 +163,14 @@ pub struct Table {
 
 impl Table {
     pub async fn of(calls: &'static [Call]) -> Self {
-        Self { calls, ..Self::on(TestApp::start().await) }
+        let app = TestApp::start().await;
+        let documented = Some(Documented::by(&app).await);
+        Self { calls, documented, ..Self::on(app) }
     }
 
     /// Of a story on an engine of its own.
     pub fn on(app: TestApp) -> Self {
-        Self { app, calls: &[], given: BTreeSet::new(), cases: 0 }
+        Self { app, calls: &[], documented: None, given: BTreeSet::new(), cases: 0 }
     }
 
     /// Asks for what succeeds, and compares status, body (see [`assert_body`]), and that no header tells more.
@@ -199,7 +205,7 @@ impl Table {
         }
         let replayed = answer.header("idempotency-replayed").map_or("", |_| " replayed");
         let next = answer.header("link").map_or("", |_| " next");
-        self.note(&request, format!("{status}{replayed}{next}"));
+        self.note(&request, format!("{status}{replayed}{next}"), &answer);
         answer
     }
 
@@ -219,6 +225,7 @@ impl Table {
             let mut answer = request.accepting(&self.app, Some(language)).await;
             assert_told(&answer, code, language, &story);
             assert_eq!(answer.body["requestId"], own_id, "{story}");
+            self.note(&request, code.to_owned(), &answer);
             for name in TELLING_HEADERS.iter().filter(|it| !["allow", "retry-after"].contains(*it)) {
                 assert_eq!(answer.header(name), None, "{story}");
             }
@@ -228,7 +235,6 @@ impl Table {
         }
         let after = everything(&self.app.redis.url()).await;
         assert!(after == before, "{story}: {request} changed {:?}", differences(&before.0, &after.0));
-        self.note(&request, code.to_owned());
     }
 
     /// `invalid_request` because of one part: a pointer (`#…`) or a parameter.
@@ -249,7 +255,7 @@ impl Table {
             entries.extend_from_slice(page.entries());
             next = page.next();
             assert!(next.is_none() || page.entries().len() == limit, "{request}: {page:?}");
-            self.note(&request, if next.is_some() { "200 next" } else { "200" }.to_owned());
+            self.note(&request, if next.is_some() { "200 next" } else { "200" }.to_owned(), &page);
         }
         entries
     }
@@ -272,11 +278,15 @@ impl Table {
         self.finish().await;
     }
 
-    fn note(&mut self, request: &Request, answer: String) {
+    /// Notes what a call was seen to answer; the contract and the OpenAPI document must list it.
+    fn note(&mut self, request: &Request, answer: String, full: &Answer) {
         let calls = all_calls().into_iter().filter(|it| it.is_asked_by(request));
         // `/products/top` is no product.
         let call = calls.min_by_key(|it| it.ids().len()).unwrap_or_else(|| panic!("{request} is no call"));
         assert!(call.answers().contains(&answer), "{} does not list {answer}", call.line);
+        if let Some(documented) = &mut self.documented {
+            documented.assert_lists(&request.method, call.path(), full, &request.to_string());
+        }
         self.given.insert((call.line, answer));
         self.cases += 1;
     }
