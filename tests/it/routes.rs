@@ -73,7 +73,7 @@ pub const CALLS: [Call; 33] = [
     call("GET",  "/metrics",                        "/metrics",                 "", For::All),
     call("GET",  "/openapi.json",                   "/openapi.json",            "", For::All),
     call("GET",  "/docs",                           "/docs",                    "", For::All),
-    call("GET",  "/docs/{file}",                    "/docs/index.html",         "", For::All),
+    call("GET",  "/docs/{file}",                    "/docs/start.js",           "", For::All),
 ];
 
 /// Method and route of all calls, by the route table as it is written: axum does not tell.
