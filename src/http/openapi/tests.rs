@@ -89,7 +89,8 @@ fn examples_of_requests_are_read_by_their_calls() {
                 ["schema"];
             assert_fits(&document, schema, &example, &story);
         }
-        if call.id != "cancel_order" && call.id != "refund_order" {
+        // Of a body with nothing but `userId` everything may be left out: a token says who it is.
+        if !["cancel_order", "refund_order", "issue_coupon"].contains(&call.id) {
             assert!(read(b"{}").is_err(), "{schema}");
         }
         assert!(read(b"{\"colour\": \"red\"}").is_err(), "{schema}");
@@ -152,7 +153,7 @@ fn schemas_of_bodies_are_as_strict_as_the_code() {
             json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}], "payment": null}),
             false,
         ),
-        ("OrderBody", json!({"items": [{"productId": 1, "quantity": 1}]}), false),
+        ("OrderBody", json!({"items": [{"productId": 1, "quantity": 1}]}), true),
         ("ProductBody", json!({"name": "A", "price": 0}), true),
         ("ProductBody", json!({"name": "A", "price": 0, "saleEndsAt": null, "limitPerUser": null}), true),
         ("ProductBody", json!({"name": "A", "options": [option]}), true),
