@@ -4,7 +4,7 @@ use firstcome::app::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::anywhere::leave_redis;
+use super::anywhere::{forget_orders, leave_redis};
 use super::payments::{no_orders, paid, pay, pays};
 use super::pending::{later, later_with, placed};
 use super::{
@@ -155,6 +155,7 @@ async fn refunds_without_mysql(table: &mut Table) {
     ends(table, "MySQL has it", refund(&bought), refunded(&bought, 10_000)).await;
     table.app.stop_engine().await;
     table.app.start_engine().await;
+    forget_orders(&table.app).await;
 }
 
 /// Goal: a refund gives the coupon back as it now is, passes the wallet's limit, and is told wherever coupons, orders
