@@ -17,6 +17,7 @@ mod coupon_issue;
 mod engine_kill;
 mod forgetting;
 mod history;
+mod model;
 mod order_place;
 mod pending_orders;
 mod problems;
