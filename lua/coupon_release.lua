@@ -46,7 +46,9 @@ if order[1] ~= 'pending' or now_ms >= tonumber(expires_at) then return {'NOT_PAY
 if held ~= ARGV[2] then return {'NOT_HELD', ''} end
 
 local facts = string.format('%s %s 0 0 %s %s - %s', user, total, placed_at, expires_at, lines)
-local issued_at = string.match(redis.call('HGET', KEYS[4], user) or '', '^held (%d+)')
+-- Another order's, or none, where the campaign was forgotten.
+local issued_at, holder = string.match(redis.call('HGET', KEYS[4], user) or '', '^held (%d+) (%d+)$')
+if holder ~= ARGV[1] then issued_at = nil end
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'coupon_released:1', string.format(
   '%d %s %s %s %s %s', now_ms, ARGV[1], facts, ARGV[2], fingerprint == '' and '-' or fingerprint, ARGV[5]))
 if not id then return {'CLOSED'} end

@@ -75,8 +75,13 @@ if ARGV[3] ~= '0' and ARGV[3] ~= held then
 end
 local balance = redis.call('HGET', tag .. 'user:' .. user, 'balance') - total + discount
 if balance < 0 then return {'BALANCE_TOO_LOW', ''} end
--- What it held before, if anything: "held <issued_at_ms> <order_id>", unless its campaign was forgotten.
-local held_since = held ~= '0' and string.match(redis.call('HGET', issues_key, user) or '', '^held (%d+)')
+-- What it held before, if anything: "held <issued_at_ms> <order_id>"; another order's, or none, where the campaign was
+-- forgotten.
+local held_since, holder
+if held ~= '0' then
+  held_since, holder = string.match(redis.call('HGET', issues_key, user) or '', '^held (%d+) (%d+)$')
+  if holder ~= ARGV[1] then held_since = nil end
+end
 
 local paid_facts = string.format(
   '%s %d %d %s %s %s %d %s', user, total, discount, coupon, placed_at, expires_at, now_ms, lines)

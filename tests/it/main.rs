@@ -23,6 +23,7 @@ mod pending_orders;
 mod problems;
 mod product_set;
 mod purchase;
+mod races;
 mod ranking;
 mod recovery;
 mod script_headers;

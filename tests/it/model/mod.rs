@@ -3,9 +3,14 @@
 
 mod catalogue;
 mod expected_keys;
+mod fixed;
+mod mutants;
 mod operations;
 mod orders;
 mod outcomes;
+mod payments;
+mod picks;
+mod requests;
 mod rules;
 mod run;
 mod sales;
@@ -16,6 +21,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
+
+use tokio::runtime::Runtime;
 
 use operations::{Operation, sequence};
 use outcomes::{Outcomes, Seen, wanted};
@@ -46,11 +53,7 @@ struct Tally {
 }
 
 /// Runs sequences on one world; the first that fails is shrunk.
-fn run_sequences(
-    world: &World,
-    runtime: &tokio::runtime::Runtime,
-    config: Config,
-) -> (Tally, Result<(), String>) {
+fn run_sequences(world: &World, runtime: &Runtime, mut runner: TestRunner) -> (Tally, Result<(), String>) {
     let (outcomes, tally) = (Outcomes::default(), RefCell::new(Tally::default()));
     let test = |operations: Vec<Operation>| -> Result<(), TestCaseError> {
         outcomes.take();
@@ -64,7 +67,7 @@ fn run_sequences(
         }
         Ok(())
     };
-    let result = TestRunner::new(config).run(&sequence(), test).map_err(|error| match error {
+    let result = runner.run(&sequence(), test).map_err(|error| match error {
         TestError::Fail(reason, steps) => {
             let steps: Vec<String> = steps.iter().map(|it| format!("  {it:?}")).collect();
             format!("{reason}\nThe shortest sequence found:\n{}", steps.join("\n"))
@@ -74,7 +77,7 @@ fn run_sequences(
     (tally.into_inner(), result)
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -93,7 +96,7 @@ fn scripts_and_model_agree_on_every_sequence() {
             max_shrink_iters: 20_000,
             ..Config::default()
         };
-        run_sequences(&world, &runtime, config)
+        run_sequences(&world, &runtime, TestRunner::new(config))
     };
     let done: Vec<_> = std::thread::scope(|threads| {
         let worlds: Vec<_> = (0..WORLDS).map(|_| threads.spawn(one_world)).collect();

@@ -1,97 +1,53 @@
 //! Runs a sequence on the real scripts and on the model, and compares all that there is.
 
-use firstcome::cell::{CellId, Position};
-use firstcome::coupon::{CouponDescription, Discount, IssueId, IssueState};
+use std::time::Duration;
+
+use firstcome::cell::CellId;
+use firstcome::coupon::{CouponDescription, Discount, IssueId};
 use firstcome::event::Event;
-use firstcome::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
-use firstcome::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
-use firstcome::order::{OrderItem, OrderStatus, merge_items};
-use firstcome::product::SkuId;
-use firstcome::scripts::balance_charge::{ChargeRequest, balance_charge};
+use firstcome::idempotency::Fingerprint;
+use firstcome::ids::OptionId;
+use firstcome::order::{OrderItem, merge_items};
 use firstcome::scripts::balance_get::balance_get;
 use firstcome::scripts::clock_read::clock_read;
 use firstcome::scripts::coupon_forget::coupon_forget;
-use firstcome::scripts::coupon_issue::coupon_issue;
 use firstcome::scripts::coupon_list::coupon_list;
-use firstcome::scripts::coupon_release::{ReleaseRequest, coupon_release};
 use firstcome::scripts::coupon_set::coupon_set;
 use firstcome::scripts::events_read::events_read;
 use firstcome::scripts::events_trim::events_trim;
 use firstcome::scripts::idempotency_read::idempotency_read;
-use firstcome::scripts::order_end::{EndRequest, OrderEnding, ReadOrder, order_end};
+use firstcome::scripts::order_end::OrderEnding;
 use firstcome::scripts::order_get::{OrderGet, order_get};
-use firstcome::scripts::order_pay::{PayRequest, order_pay};
-use firstcome::scripts::order_place::{PlaceRequest, order_place};
 use firstcome::scripts::orders_due::orders_due;
 use firstcome::scripts::product_delete::product_delete;
 use firstcome::scripts::product_list::product_list;
-use firstcome::scripts::product_restock::product_restock;
 use firstcome::scripts::product_set::{ProductDescription, SkuDescription, product_set};
 use firstcome::scripts::ranking_roll::ranking_roll;
 use firstcome::scripts::ranking_top::ranking_top;
 use firstcome::scripts::user_create::user_create;
 use proptest::test_runner::TestCaseError;
 
-use super::operations::{Among, Asker, Cut, Key, Operation, OwnOr, Pick, Read, WhichOption};
+use super::operations::{Asker, Cut, Operation, Read};
 use super::outcomes::{Outcomes, Seen};
-use super::rules::{EPOCH, KEY_TTL_MS, Model, OrderRecord, PAY_WITHIN_MS, WALLET_LIMIT};
+use super::picks::{coupon_id, sku, user};
+use super::requests::{Asked, Request};
+use super::rules::{EPOCH, Model};
 use super::world::World;
 
 const CELL: CellId = CellId(0);
 
+/// How long a step may take before it is taken for endless. Generous: a slow machine fails no test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A sequence on its way.
 pub struct Run<'a> {
-    world: &'a World,
+    pub world: &'a World,
     outcomes: &'a Outcomes,
-    model: Model,
+    pub model: Model,
     /// Requests that had a key, the newest last.
-    keyed: Vec<Request>,
+    pub keyed: Vec<Request>,
     /// What the scripts answered so far.
     pub seen: Seen,
-}
-
-/// A request that can have a key, with its orders and users found.
-#[derive(Debug, Clone)]
-struct Request {
-    asked: Asked,
-    caller: Option<UserId>,
-    key: Key,
-}
-
-/// What the key is compared by.
-#[derive(Debug, Clone)]
-enum Asked {
-    Charge { user: UserId, amount: i64, create: bool },
-    Restock { sku: SkuId, delta: i64 },
-    Claim { issue: IssueId, create: bool },
-    Place { user: UserId, items: Vec<OrderItem>, coupon: Option<CouponId>, later: bool },
-    Pay { order: OrderId, coupon: Option<CouponId> },
-    End { order: OrderId, ending: OrderEnding, read: Read },
-    Release { order: OrderId, coupon: CouponId },
-}
-
-impl Request {
-    fn idempotency(&self) -> Option<Idempotency> {
-        let key = IdempotencyKey::new(&format!("key {}", self.key?.number)).expect("plain text");
-        let text = match &self.asked {
-            // What its caller has read of the order is not part of the request.
-            Asked::End { order, ending, .. } => format!("{ending:?} {order}"),
-            asked => format!("{asked:?}"),
-        };
-        Some(Idempotency { key, fingerprint: Fingerprint::of("POST", "/", text.as_bytes()) })
-    }
-}
-
-fn user(id: u64) -> UserId {
-    UserId::new(id).expect("small")
-}
-
-fn coupon_id(id: u64) -> CouponId {
-    CouponId::new(id).expect("small")
-}
-
-fn sku(product: u64, option: u64) -> SkuId {
-    SkuId { product: ProductId::new(product).expect("small"), option: OptionId::new(option).expect("small") }
 }
 
 impl<'a> Run<'a> {
@@ -106,7 +62,9 @@ impl<'a> Run<'a> {
         // As a worker does when it starts.
         run.step(&Operation::Roll).await?;
         for (index, operation) in operations.iter().enumerate() {
-            run.step(operation).await.map_err(|error| at(index, operation, &error))?;
+            let step = tokio::time::timeout(PATIENCE, run.step(operation)).await;
+            let done = step.unwrap_or_else(|_| Err(TestCaseError::fail("no end of it")));
+            done.map_err(|error| at(index, operation, &error))?;
         }
         run.compare_events().await?;
         let (held, expected) = (world.keys().await, run.model.expected_keys());
@@ -146,7 +104,7 @@ impl<'a> Run<'a> {
                 self.check(product_set(scripts, &set).await, told)
             }
             Operation::Restock { product, option, delta, key } => {
-                let sku = self.sku(product, option);
+                let sku = self.model.sku(product, option);
                 self.ask(Asked::Restock { sku, delta }, Asker::Anybody, key).await
             }
             Operation::DeleteProduct { product, ended_ago_ms } => {
@@ -185,27 +143,31 @@ impl<'a> Run<'a> {
             Operation::Place { user: id, items, coupon, later, key } => {
                 let items: Vec<OrderItem> = items
                     .into_iter()
-                    .map(|(product, option, quantity)| OrderItem { sku: self.sku(product, option), quantity })
+                    .map(|(product, option, quantity)| OrderItem {
+                        sku: self.model.sku(product, option),
+                        quantity,
+                    })
                     .collect();
                 // More than the contract's 1,000 units are refused before any script.
                 let Ok(items) = merge_items(&items) else { return Ok(()) };
-                let coupon = coupon.and_then(|it| self.coupon(it, user(id), None));
+                let coupon = coupon.and_then(|it| self.model.coupon(it, user(id), None));
                 let asked = Asked::Place { user: user(id), items, coupon, later };
                 self.ask(asked, Asker::Anybody, key).await
             }
             Operation::Pay { order, coupon, caller, key } => {
-                let order = self.find(order);
-                let buyer = self.owner(order);
-                let coupon = coupon.and_then(|it| self.coupon(it, buyer, None));
+                let order = self.model.find(order);
+                let buyer = self.model.owner(order);
+                let coupon = coupon.and_then(|it| self.model.coupon(it, buyer, None));
                 self.ask(Asked::Pay { order, coupon }, caller, key).await
             }
             Operation::End { order, ending, caller, read, key } => {
-                let order = self.find(order);
+                let order = self.model.find(order);
                 self.ask(Asked::End { order, ending, read }, caller, key).await
             }
             Operation::Release { order, coupon, caller, key } => {
-                let order = self.find(order);
-                let coupon = self.coupon(coupon, self.owner(order), Some(order)).unwrap_or(coupon_id(1));
+                let order = self.model.find(order);
+                let coupon =
+                    self.model.coupon(coupon, self.model.owner(order), Some(order)).unwrap_or(coupon_id(1));
                 self.ask(Asked::Release { order, coupon }, caller, key).await
             }
             Operation::Sweep => {
@@ -229,7 +191,7 @@ impl<'a> Run<'a> {
                     Asked::Charge { user, .. } | Asked::Place { user, .. } => user,
                     Asked::Claim { issue, .. } => issue.user,
                     Asked::Pay { order, .. } | Asked::End { order, .. } | Asked::Release { order, .. } => {
-                        self.owner(order)
+                        self.model.owner(order)
                     }
                     // An administrator's, which no user's key is.
                     Asked::Restock { .. } => user(1),
@@ -242,7 +204,7 @@ impl<'a> Run<'a> {
                 self.check(idempotency_read(scripts, CELL, scope, &asked).await, told)
             }
             Operation::LookAtOrder { order } => {
-                let order = self.find(order);
+                let order = self.model.find(order);
                 let (word, expected) = self.model.order_get(order);
                 let got = order_get(scripts, CELL, order).await.map(|it| match it {
                     OrderGet::NotFound => None,
@@ -294,143 +256,6 @@ impl<'a> Run<'a> {
         self.world.clock.stop_at(at_ms);
     }
 
-    /// Sends a request, and remembers it where it has a key.
-    async fn ask(&mut self, asked: Asked, asker: Asker, key: Key) -> Result<(), TestCaseError> {
-        let order = match asked {
-            Asked::Pay { order, .. } | Asked::End { order, .. } | Asked::Release { order, .. } => Some(order),
-            _ => None,
-        };
-        let owner = order.map_or(user(1), |it| self.owner(it));
-        let caller = match asker {
-            Asker::Anybody => None,
-            Asker::Owner => Some(owner),
-            Asker::Stranger => Some(user(owner.get() % 3 + 1)),
-        };
-        let request = Request { asked, caller, key };
-        self.request(&request).await?;
-        if key.is_some_and(|it| it.twice) {
-            self.request(&request).await?;
-        }
-        if key.is_some() {
-            self.keyed.push(request);
-        }
-        Ok(())
-    }
-
-    async fn request(&mut self, request: &Request) -> Result<(), TestCaseError> {
-        let (scripts, caller, idempotency_ttl_ms) = (&self.world.scripts, request.caller, KEY_TTL_MS);
-        let idempotency = request.idempotency();
-        let idempotency = idempotency.as_ref();
-        match request.asked.clone() {
-            Asked::Charge { user, amount, create } => {
-                let wallet_limit = WALLET_LIMIT;
-                let charge =
-                    ChargeRequest { user, amount, wallet_limit, create, idempotency, idempotency_ttl_ms };
-                let told = self.model.balance_charge(&charge);
-                self.check(balance_charge(scripts, charge).await, told)
-            }
-            Asked::Restock { sku, delta } => {
-                let told = self.model.product_restock(sku, delta, idempotency);
-                self.check(product_restock(scripts, sku, delta, idempotency, KEY_TTL_MS).await, told)
-            }
-            Asked::Claim { issue, create } => {
-                let told = self.model.coupon_issue(issue, create, idempotency);
-                self.check(coupon_issue(scripts, issue, create, idempotency, KEY_TTL_MS).await, told)
-            }
-            Asked::Place { user, items, coupon, later } => {
-                let pay_within_ms = later.then_some(PAY_WITHIN_MS);
-                let place = PlaceRequest {
-                    user,
-                    items: &items,
-                    coupon,
-                    pay_within_ms,
-                    idempotency,
-                    idempotency_ttl_ms,
-                };
-                let told = self.model.order_place(&place);
-                self.check(order_place(scripts, place).await, told)
-            }
-            Asked::Pay { order, coupon } => {
-                let pay = PayRequest { order, caller, coupon, idempotency, idempotency_ttl_ms };
-                let told = self.model.order_pay(&pay);
-                self.check(order_pay(scripts, CELL, pay).await, told)
-            }
-            Asked::End { order, ending, read } => {
-                let read = if ending == OrderEnding::Refunded { self.read(order, read) } else { None };
-                let read = read.as_ref();
-                let end = EndRequest { order, ending, caller, idempotency, idempotency_ttl_ms, read };
-                let told = self.model.order_end(&end);
-                self.check(order_end(scripts, CELL, end).await, told)
-            }
-            Asked::Release { order, coupon } => {
-                let release = ReleaseRequest { order, coupon, caller, idempotency, idempotency_ttl_ms };
-                let told = self.model.coupon_release(&release);
-                self.check(coupon_release(scripts, CELL, release).await, told)
-            }
-        }
-    }
-
-    /// What somebody read of an order before asking to refund it: in the log, or in MySQL some events ago. Nothing
-    /// where it was not paid by then.
-    fn read(&self, order: OrderId, read: Read) -> Option<ReadOrder> {
-        let record = self.model.orders.get(&order)?;
-        let (paid_seq, _) = record.paid?;
-        let in_log = record.facts.expires_at_ms.is_none() && record.placed >= self.model.oldest;
-        let known_to = match read {
-            Read::Nothing => return None,
-            Read::Current if in_log => Model::position(record.placed - 1),
-            Read::Current => Model::position(self.model.newest),
-            Read::Old(ago) => Model::position(self.model.newest.saturating_sub(ago).max(paid_seq)),
-            Read::BeforeEpoch => Position { epoch: EPOCH - 1, seq: paid_seq },
-        };
-        // Who knows of the refund does not ask for it.
-        let knows_its_end = record.ended_at_ms.is_some() && known_to >= Model::position(record.last);
-        (!knows_its_end).then(|| ReadOrder { facts: record.facts.clone(), paid_seq, known_to })
-    }
-
-    fn find(&self, Pick { among, index }: Pick) -> OrderId {
-        let is_meant = |it: &OrderRecord| match among {
-            Among::Pending => it.status == OrderStatus::Pending,
-            Among::Holding => it.status == OrderStatus::Pending && it.facts.coupon.is_some(),
-            Among::Paid => it.status == OrderStatus::Paid,
-            Among::Ended => ![OrderStatus::Pending, OrderStatus::Paid].contains(&it.status),
-            Among::Nobodys => false,
-        };
-        let meant = self.model.orders.iter().filter(|(_, it)| is_meant(it));
-        let mut meant: Vec<OrderId> = meant.map(|(id, _)| *id).collect();
-        if meant.is_empty() && !matches!(among, Among::Nobodys) {
-            meant = self.model.orders.keys().copied().collect();
-        }
-        let nobodys = OrderId::new(1_024).expect("small");
-        meant.iter().rev().nth(index % meant.len().max(1)).copied().unwrap_or(nobodys)
-    }
-
-    fn sku(&self, product: u64, which: WhichOption) -> SkuId {
-        let listed = self.model.products.get(&sku(product, 0).product);
-        match (which, listed) {
-            (WhichOption::Listed(index), Some(listed)) => {
-                SkuId { option: listed.options[index % listed.options.len()], ..sku(product, 0) }
-            }
-            (WhichOption::Listed(_), None) => sku(product, 0),
-            (WhichOption::Id(option), _) => sku(product, option),
-        }
-    }
-
-    fn owner(&self, order: OrderId) -> UserId {
-        self.model.orders.get(&order).map_or(user(1), |it| it.facts.user)
-    }
-
-    /// The coupon that an order holds, or else one that the user has and can use.
-    fn coupon(&self, meant: OwnOr, user: UserId, order: Option<OrderId>) -> Option<CouponId> {
-        let held = order.and_then(|it| self.model.orders.get(&it)?.facts.coupon);
-        let issues = || self.model.issues.iter().filter(|(id, _)| id.user == user);
-        let free = || issues().find(|(_, it)| it.state == IssueState::Issued).map(|(id, _)| id.coupon);
-        match meant {
-            OwnOr::Own => held.or_else(free),
-            OwnOr::Id(id) => Some(coupon_id(id)),
-        }
-    }
-
     /// Compares the log with what happened since it was last compared.
     async fn compare_events(&mut self) -> Result<(), TestCaseError> {
         let expected = std::mem::take(&mut self.model.events);
@@ -449,7 +274,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn check<T, E>(&mut self, got: Result<T, E>, (word, expected): (&str, T)) -> Result<(), TestCaseError>
+    pub fn check<T, E>(&mut self, got: Result<T, E>, (word, expected): (&str, T)) -> Result<(), TestCaseError>
     where
         T: PartialEq + std::fmt::Debug,
         E: std::fmt::Display,

@@ -24,10 +24,9 @@ pub const STREAM_BOUND: u64 = 1_000_000;
 /// Ten minutes before a full hour, in the year 2027.
 const STARTS_AT_MS: Millis = 500_000 * 3_600_000 - 600_000;
 
-/// Empties the cell but for its gate, and begins its log anew.
-const EMPTY: &str = "for _, key in ipairs(redis.call('KEYS', '{c0}:*')) do
-  if key ~= '{c0}:gate' then redis.call('DEL', key) end
-end
+/// Empties the cell, and begins its log anew.
+const EMPTY: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('DEL', key) end
+redis.call('SET', '{c0}:gate', ARGV[3])
 redis.call('XADD', '{c0}:events', ARGV[1], 'opener:1', ARGV[2])";
 
 /// Everything but the gate and the log: key, type, end, contents.
@@ -47,7 +46,7 @@ return all";
 pub struct World {
     pub scripts: Scripts,
     pub clock: TestClock,
-    connection: MultiplexedConnection,
+    pub connection: MultiplexedConnection,
     _redis: PrivateRedis,
 }
 
@@ -76,7 +75,7 @@ impl World {
         self.clock.stop_at(STARTS_AT_MS);
         let (id, body) = (Model::position(OPENER), format!("{STARTS_AT_MS} {}", Position::default()));
         let mut empty = redis::cmd("EVAL");
-        empty.arg(EMPTY).arg(0).arg(id.to_string()).arg(body);
+        empty.arg(EMPTY).arg(0).arg(id.to_string()).arg(body).arg(EPOCH);
         empty.exec_async(&mut self.connection.clone()).await.unwrap();
         Model::new(STARTS_AT_MS)
     }
