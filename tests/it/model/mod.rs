@@ -4,6 +4,7 @@
 mod catalogue;
 mod expected_keys;
 mod fixed;
+mod generate;
 mod mutants;
 mod operations;
 mod orders;
@@ -21,10 +22,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
-
 use tokio::runtime::Runtime;
 
-use operations::{Operation, sequence};
+use generate::sequence;
+use operations::Operation;
 use outcomes::{Outcomes, Seen, wanted};
 use run::Run;
 use world::World;
