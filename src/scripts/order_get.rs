@@ -9,7 +9,7 @@ use crate::ids::OrderId;
 use crate::order::{Order, OrderFacts, OrderStatus};
 
 /// Where Redis has an order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderGet {
     /// In MySQL, or nowhere.
     NotFound,

@@ -18,7 +18,7 @@ impl TestClock {
     /// A clock that shows the machine's time, until it is moved.
     pub fn new(folder: &Path) -> Self {
         let path = folder.join("clock");
-        std::fs::write(&path, 0i64.to_ne_bytes()).unwrap();
+        std::fs::write(&path, [0; 2 * size_of::<i64>()]).unwrap();
         let file = File::options().write(true).open(&path).unwrap();
         Self { file, path, offset_seconds: 0.into() }
     }
@@ -37,6 +37,11 @@ impl TestClock {
         use std::sync::atomic::Ordering::SeqCst;
         let offset = self.offset_seconds.fetch_add(seconds, SeqCst) + seconds;
         self.file.write_all_at(&offset.to_ne_bytes(), 0).unwrap();
+    }
+
+    /// Stops the clock at a time, which may be before the last one.
+    pub fn stop_at(&self, at_ms: i64) {
+        self.file.write_all_at(&at_ms.to_ne_bytes(), size_of::<i64>() as u64).unwrap();
     }
 
     pub fn advance_hours(&self, hours: i64) {

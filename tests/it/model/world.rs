@@ -1,0 +1,108 @@
+//! A cell of its own on a real Redis whose clock stands still until a sequence moves it. No worker and no MySQL: the
+//! sequences do what a worker would.
+
+use std::path::Path;
+
+use firstcome::cell::{CellId, Cells, Fence, Position};
+use firstcome::dev::{PrivateRedis, RedisOptions};
+use firstcome::scripts::Scripts;
+use firstcome::scripts::connect::RedisServer;
+use firstcome::scripts::recovery::CellInRecovery;
+use firstcome::time::Millis;
+use redis::aio::MultiplexedConnection;
+
+use super::super::cell_dump::Dump;
+use super::super::test_clock::TestClock;
+use super::super::test_servers::{fresh_folder, start_redis};
+use super::rules::{EPOCH, Model, OPENER};
+
+const CELL: CellId = CellId(0);
+
+/// More events than a sequence makes.
+pub const STREAM_BOUND: u64 = 1_000_000;
+
+/// Ten minutes before a full hour, in the year 2027.
+const STARTS_AT_MS: Millis = 500_000 * 3_600_000 - 600_000;
+
+/// Empties the cell, and begins its log anew.
+const EMPTY: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('DEL', key) end
+redis.call('SET', '{c0}:gate', ARGV[3])
+redis.call('XADD', '{c0}:events', ARGV[1], 'opener:1', ARGV[2])";
+
+/// Everything but the gate and the log: key, type, end, contents.
+const DUMP: &str = "local all = {}
+local read = {string = 'GET', hash = 'HGETALL', zset = 'ZRANGE'}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if key ~= '{c0}:gate' and key ~= '{c0}:events' then
+    local kind = redis.call('TYPE', key)['ok']
+    local contents = kind == 'zset' and redis.call('ZRANGE', key, '0', '-1', 'WITHSCORES') or redis.call(read[kind], key)
+    if kind == 'string' then contents = {contents} end
+    all[#all + 1] = {key, kind, redis.call('PEXPIRETIME', key), contents}
+  end
+end
+return all";
+
+/// One Redis, and the scripts loaded into it.
+pub struct World {
+    pub scripts: Scripts,
+    pub clock: TestClock,
+    pub connection: MultiplexedConnection,
+    _redis: PrivateRedis,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let folder = fresh_folder();
+        let (redis, clock) = redis(&folder).await;
+        Self::open(redis.url(), redis, clock).await
+    }
+
+    /// Opens the cell in its first epoch. The scripts are called at `url`, which leads to that Redis.
+    pub async fn open(url: String, redis: PrivateRedis, clock: TestClock) -> Self {
+        let patience = std::time::Duration::from_secs(20);
+        let server = RedisServer::new(&url, patience).unwrap();
+        let own = RedisServer::new(&redis.url(), patience).unwrap();
+        let scripts = Scripts::connect(server, Cells::new(1).unwrap(), STREAM_BOUND).await.unwrap();
+        let taken = CellInRecovery::take(own.own_connection().await.unwrap(), CELL, EPOCH).await;
+        let (recovery, _) = taken.expect("nobody else has the cell");
+        scripts.adopt(CELL, Fence { epoch: EPOCH, replid: None });
+        recovery.open(&scripts, OPENER, Position::default(), None).await.expect("nobody else has the cell");
+        Self { scripts, clock, connection: own.own_connection().await.unwrap(), _redis: redis }
+    }
+
+    /// An empty shop, at the same time of the same day for every sequence.
+    pub async fn begin(&self) -> Model {
+        self.clock.stop_at(STARTS_AT_MS);
+        let (id, body) = (Model::position(OPENER), format!("{STARTS_AT_MS} {}", Position::default()));
+        let mut empty = redis::cmd("EVAL");
+        empty.arg(EMPTY).arg(0).arg(id.to_string()).arg(body).arg(EPOCH);
+        empty.exec_async(&mut self.connection.clone()).await.unwrap();
+        Model::new(STARTS_AT_MS)
+    }
+
+    /// What Redis holds, but for the gate and the log.
+    pub async fn keys(&self) -> Dump {
+        type RawKey = (String, String, i64, Vec<String>);
+        let all: Vec<RawKey> =
+            redis::cmd("EVAL").arg(DUMP).arg(0).query_async(&mut self.connection.clone()).await.unwrap();
+        let contents = |kind: &str, words: Vec<String>| match kind {
+            "hash" => {
+                let mut fields: Vec<String> = words.chunks_exact(2).map(|it| it.join("=")).collect();
+                fields.sort();
+                fields
+            }
+            _ => words,
+        };
+        all.into_iter()
+            .map(|(key, kind, ends, words)| (key, (kind.clone(), contents(&kind, words), ends)))
+            .collect()
+    }
+}
+
+/// A Redis with a clock; it keeps nothing on disk.
+pub async fn redis(folder: &Path) -> (PrivateRedis, TestClock) {
+    let clock = TestClock::new(folder);
+    let extra_args = ["--appendonly", "no"].map(str::to_owned).to_vec();
+    let options = RedisOptions { env: clock.env(), extra_args, ..RedisOptions::default() };
+    (start_redis(folder, options).await, clock)
+}
