@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use backon::{ExponentialBuilder, Retryable};
@@ -131,6 +131,8 @@ impl Engine {
                 cells: node.watch(),
                 watermark: node.watermark(),
                 prometheus,
+                started: Instant::now(),
+                audit_turn: Arc::default(),
             };
             let (settings, stop) = (settings.clone(), stop_http.clone());
             http.spawn(async move { http::serve(listener, http::router(state), &settings, stop).await });

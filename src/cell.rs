@@ -28,6 +28,11 @@ pub struct Position {
     pub seq: Seq,
 }
 
+impl Position {
+    /// Behind every event that there can be.
+    pub const LAST: Self = Self { epoch: Epoch::MAX, seq: 0 };
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.epoch, self.seq)

@@ -226,6 +226,11 @@ impl Entry {
         self.position > after && matches!(self.event(), Ok(Event::Opener { kept, .. }) if kept == after)
     }
 
+    /// When it happened: each body begins with that.
+    pub fn at_ms(&self) -> Option<Millis> {
+        self.body.split(' ').next()?.parse().ok()
+    }
+
     pub fn event(&self) -> Result<Event, EventError> {
         Event::parse(&self.kind, &self.body)
     }

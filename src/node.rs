@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::{CellState, CellView};
+use crate::mysql::audits;
 use crate::mysql::cells::{self, Note};
 use crate::scripts::Scripts;
 use crate::scripts::fence::fence_check;
@@ -125,6 +126,12 @@ impl Node {
         }
         let views: Vec<CellView> = rows.into_iter().map(|it| it.view).collect();
         self.publish(views.clone());
+        if let Some(last) = audits::last(&self.mysql).await? {
+            metrics::gauge!("firstcome_audit_differences").set(last.differences as f64);
+            metrics::gauge!("firstcome_audit_checked_rows").set(last.checked_rows as f64);
+            let finished = last.finished_at.timestamp_millis() as f64 / 1_000.0;
+            metrics::gauge!("firstcome_audit_finished_timestamp_seconds").set(finished);
+        }
         let mut all_open = true;
         for view in &views {
             let gate = self.gate(view).await;

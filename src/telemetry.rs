@@ -1,5 +1,7 @@
 //! Logs and metrics: set up once per process.
 
+pub mod samples;
+
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -62,6 +64,12 @@ fn describe() {
     describe_gauge!("firstcome_persist_lag_seconds", "Age of the oldest event that is not persisted yet");
     describe_histogram!("firstcome_persist_commit_seconds", "One batch, from reading done to COMMIT");
     describe_histogram!("firstcome_persist_batch_events", "Events per batch");
+    describe_gauge!("firstcome_audit_differences", "Differences that the last audit found");
+    describe_gauge!("firstcome_audit_checked_rows", "Rows that the last audit looked at");
+    describe_gauge!(
+        "firstcome_audit_finished_timestamp_seconds",
+        "When the last audit finished, on any node; absent before the first"
+    );
     describe_gauge!("firstcome_outbox_messages", "Messages that RabbitMQ has not confirmed yet");
     describe_histogram!(
         "firstcome_publish_batch_seconds",

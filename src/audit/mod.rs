@@ -16,7 +16,7 @@ mod sales;
 mod strangers;
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::mysql::MySqlPool;
@@ -30,13 +30,15 @@ use report::{Findings, kind};
 
 use crate::cell::{CellId, Position};
 use crate::ids::NotAnId;
+use crate::mysql::audits::{self, PastAudit};
 use crate::mysql::{audit as rows, books as book_rows};
 use crate::scripts::{ScriptError, Scripts};
 
 /// Compares Redis, MySQL and the outbox while the shop sells.
 ///
 /// Reads everything once: about 1,000 rows at a time, over connections of its own to Redis and one to
-/// MySQL, so that neither holds an old snapshot or a long script.
+/// MySQL, so that neither holds an old snapshot or a long script. What it found is noted in MySQL, for every
+/// node to show.
 ///
 /// # Errors
 /// What kept it from finishing, after patience with recoveries and trimming; never a difference.
@@ -45,6 +47,7 @@ pub async fn audit(
     mysql: &MySqlPool,
     progress: &dyn AuditProgress,
 ) -> Result<AuditReport, AuditError> {
+    let started = Instant::now();
     let scripts = scripts.bulk();
     let to_check = rows::rows_to_check(mysql).await?;
     let rows::RowsToCheck { wallets, skus, coupons, coupon_issues, products, orders, .. } = to_check;
@@ -76,10 +79,15 @@ pub async fn audit(
     }
     check_orders(mysql, to_check.newest_order.unwrap_or(0), &mut findings, progress).await?;
     let report = findings.report;
-    metrics::gauge!("firstcome_audit_differences").set(report.found as f64);
-    metrics::gauge!("firstcome_audit_checked_rows").set(report.checked.rows() as f64);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    metrics::gauge!("firstcome_audit_finished_timestamp_seconds").set(now.as_secs_f64());
+    let noted = PastAudit {
+        finished_at: chrono::Utc::now(),
+        took_ms: started.elapsed().as_millis() as u64,
+        checked_rows: report.checked.rows(),
+        differences: report.found,
+    };
+    if let Err(error) = audits::record(mysql, &noted).await {
+        tracing::warn!(%error, "an audit finished, but MySQL did not note it");
+    }
     Ok(report)
 }
 

@@ -31,7 +31,7 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 
 /// Answered whatever the load: an engine that is busy is not an engine that is dead.
-pub const NEVER_SHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+pub const NEVER_SHED: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/admin/overview"];
 
 /// Never told to come back later, however often a probe asks; some of those that are never shed.
 const NEVER_LIMITED: [&str; 2] = ["/healthz", "/readyz"];
@@ -47,6 +47,8 @@ pub struct Edge {
     /// What stands before `/problems/<code>`.
     type_prefix: String,
     wait_persisted: Option<WaitPersisted>,
+    /// How often each problem was told, in the order of [`ProblemKind::ALL`].
+    told: Vec<metrics::Counter>,
 }
 
 impl Edge {
@@ -56,6 +58,10 @@ impl Edge {
             metrics::Unit::Seconds,
             "Time from the end of a request's headers to its answer"
         );
+        metrics::describe_counter!(
+            "firstcome_http_problems_total",
+            "Requests answered with a problem, by its code"
+        );
         Self {
             admission: Admission::new(settings.max_in_flight),
             limits: Limits::new(settings),
@@ -63,6 +69,7 @@ impl Edge {
             cors: cors::layer(&settings.cors_origins),
             type_prefix: settings.public_url.trim_end_matches('/').to_owned(),
             wait_persisted: None,
+            told: ProblemKind::ALL.iter().map(|it| count_of(*it)).collect(),
         }
     }
 
@@ -79,6 +86,7 @@ impl Edge {
         }
         let request_id = request_id.to_str().unwrap_or_default();
         let kind = problem.kind();
+        self.told[kind as usize].increment(1);
         let (code, cause) = (kind.row().code, problem.cause().unwrap_or_default());
         match kind {
             ProblemKind::InternalError => tracing::error!(request_id, code, cause, "a request failed"),
@@ -98,6 +106,12 @@ impl Edge {
         }
         *response.body_mut() = Body::from(problem.document(&self.type_prefix, language, request_id));
     }
+}
+
+fn count_of(kind: ProblemKind) -> metrics::Counter {
+    let count = metrics::counter!("firstcome_http_problems_total", "code" => kind.row().code);
+    count.increment(0);
+    count
 }
 
 /// The middleware around all routes.

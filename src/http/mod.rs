@@ -1,6 +1,7 @@
 //! The HTTP API. Handlers are thin: parse, authorise, call one script, map the outcome.
 
 mod address;
+mod admin_audit;
 mod admin_coupons;
 mod admin_products;
 mod admission;
@@ -18,6 +19,7 @@ mod limits;
 mod openapi;
 mod operations;
 mod orders;
+mod overview;
 mod page;
 mod path;
 mod payments;
@@ -30,13 +32,14 @@ mod serve;
 mod wait_persisted;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::MySqlPool;
+use tokio::sync::Mutex;
 
 pub use serve::serve;
 
@@ -60,6 +63,10 @@ pub struct AppState {
     pub cells: CellWatch,
     pub watermark: Watermark,
     pub prometheus: PrometheusHandle,
+    /// When this node began to answer.
+    pub started: Instant,
+    /// Held by the audit that runs.
+    pub audit_turn: Arc<Mutex<()>>,
 }
 
 /// The state as handlers take it: one pointer, because it is cloned for every request.
@@ -100,6 +107,8 @@ pub fn router(state: AppState) -> Router {
         .route("/admin/products/{productId}",      put(admin_products::set_product).delete(admin_products::delete_product))
         .route("/admin/products/{productId}/stock", post(admin_products::restock))
         .route("/admin/coupons/{couponId}",        put(admin_coupons::set_coupon))
+        .route("/admin/audit",                     post(admin_audit::run_audit))
+        .route("/admin/overview",                  get(overview::get_overview))
         .route("/healthz",                         get(operations::healthz))
         .route("/readyz",                          get(operations::readyz))
         .route("/metrics",                         get(operations::metrics))

@@ -13,7 +13,7 @@ use super::App;
 use super::json::Json;
 use crate::cell::{CellId, CellState, CellView, Epoch, Position};
 use crate::scripts::ScriptError;
-use crate::scripts::events_read::events_read;
+use crate::scripts::events_read::{EventsRead, events_read};
 use crate::scripts::fence::fence_check;
 
 /// Longest wait for MySQL's answer to a probe.
@@ -41,9 +41,9 @@ struct Checks {
     mysql: MysqlCheck,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct CellCheck {
+pub struct CellCheck {
     cell: u16,
     /// Whether a purchase can be made in it now.
     sells: bool,
@@ -69,7 +69,10 @@ struct MysqlCheck {
 pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let views = app.cells.borrow().clone().unwrap_or_default();
     let cells = app.scripts.cells().all();
-    let cells = join_all(cells.map(|cell| check_cell(&app, cell, views.iter().find(|it| it.cell == cell))));
+    let cells = join_all(cells.map(async |cell| {
+        let view = views.iter().find(|it| it.cell == cell);
+        look_at_cell(&app, cell, view, Position::LAST).await.0
+    }));
     let probe = sqlx::query("SELECT 1").execute(&app.mysql);
     let mysql = tokio::time::timeout(MYSQL_TIMEOUT, probe);
     let (cells, mysql) = futures::join!(cells, mysql);
@@ -83,44 +86,54 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     (code, Json(Readiness { status, checks: Checks { cells, mysql: MysqlCheck { reachable } } }))
 }
 
-async fn check_cell(app: &App, cell: CellId, view: Option<&CellView>) -> CellCheck {
+/// Asks a cell whether it sells, and reads its log: the first event behind `after`, if it sells.
+pub async fn look_at_cell(
+    app: &App,
+    cell: CellId,
+    view: Option<&CellView>,
+    after: Position,
+) -> (CellCheck, Option<EventsRead>) {
     let (state, closed_for) = match view.map(|it| &it.state) {
         None => ("unknown", None),
         Some(CellState::Open) => ("open", None),
         Some(CellState::Closed { reason }) => ("closed", Some(reason.clone())),
     };
     // The script decides: a node that cannot read MySQL goes on selling behind an open gate.
-    let refused = why_not_selling(app, cell).await;
+    let (refused, log) = why_not_selling(app, cell, after).await;
     let reason = match (&refused, closed_for) {
         (Some(_), Some(closed_for)) => Some(closed_for),
         (refused, _) => refused.clone(),
     };
-    CellCheck {
+    let check = CellCheck {
         cell: cell.0,
         sells: refused.is_none(),
         state,
         reason,
         epoch: view.map(|it| it.epoch),
         lost_events: view.map(|it| it.lost_events),
-    }
+    };
+    (check, log)
 }
 
 /// Asks the cell itself. `None`: it sells.
-async fn why_not_selling(app: &App, cell: CellId) -> Option<String> {
+async fn why_not_selling(app: &App, cell: CellId, after: Position) -> (Option<String>, Option<EventsRead>) {
     let answer = async {
         fence_check(&app.scripts, cell).await?;
         // The fence script appends nothing, so the prologue does not compare the backlog for it.
-        events_read(&app.scripts, cell, Position { epoch: Epoch::MAX, seq: 0 }, 1).await
+        events_read(&app.scripts, cell, after, 1).await
     };
-    match answer.await {
-        Ok(log) if log.length >= app.settings.stream_bound() => Some("backlog_full".to_owned()),
-        Ok(_) => None,
-        Err(ScriptError::CellClosed(_)) => Some("recovering".to_owned()),
-        Err(ScriptError::BacklogFull(_)) => Some("backlog_full".to_owned()),
-        Err(error @ (ScriptError::Refused(_) | ScriptError::Unknown(_) | ScriptError::Failed { .. })) => {
-            Some(error.to_string())
+    let refused = match answer.await {
+        Ok(log) if log.length >= app.settings.stream_bound() => {
+            return (Some("backlog_full".to_owned()), Some(log));
         }
-    }
+        Ok(log) => return (None, Some(log)),
+        Err(ScriptError::CellClosed(_)) => "recovering".to_owned(),
+        Err(ScriptError::BacklogFull(_)) => "backlog_full".to_owned(),
+        Err(error @ (ScriptError::Refused(_) | ScriptError::Unknown(_) | ScriptError::Failed { .. })) => {
+            error.to_string()
+        }
+    };
+    (Some(refused), None)
 }
 
 /// All metrics, in Prometheus' text format.

@@ -1,9 +1,11 @@
 //! Reads of the audit: rows of MySQL that do not agree with each other.
 
 use futures::TryStreamExt;
+use sqlx::QueryBuilder;
 use sqlx::mysql::MySqlPool;
 
 use crate::cell::CellId;
+use crate::ids::ProductId;
 use crate::money::Amount;
 
 /// A SKU whose units do not add up.
@@ -16,6 +18,18 @@ pub struct StockRow {
     pub remaining: i64,
     /// Units that orders hold.
     pub held: i64,
+}
+
+/// Units of each of some products that are left or that orders hold: all that were ever put in.
+pub async fn supplied(pool: &MySqlPool, products: &[ProductId]) -> Result<Vec<(u64, i64)>, sqlx::Error> {
+    let mut query = QueryBuilder::new(
+        "SELECT product_id, CAST(SUM(initial_stock + restocked) AS SIGNED) FROM skus WHERE deleted = 0 AND \
+         product_id IN (0",
+    );
+    for product in products {
+        query.push(", ").push_bind(product.get());
+    }
+    query.push(") GROUP BY product_id").build_query_as().fetch_all(pool).await
 }
 
 /// SKUs where initial and restocked units are not those left plus those that orders hold.

@@ -1,6 +1,7 @@
 //! The Rust half of `migrations/`: what MySQL (or MariaDB) holds, and nothing else.
 
 pub mod audit;
+pub mod audits;
 pub mod books;
 mod catalogue;
 pub mod cells;

@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::Worker;
 use super::recover::{self, Because};
 use crate::cell::{CellId, Position};
+use crate::event::Entry;
 use crate::mysql::cells;
 use crate::mysql::persist::{Batch, PersistError, bury, persist};
 use crate::scripts::ScriptError;
 use crate::scripts::events_read::{EventsRead, events_read};
 use crate::scripts::events_trim::events_trim;
-use crate::time::Millis;
 
 /// Pause when nothing waits. An idle cell costs 200 small calls a second.
 const IDLE_PAUSE: Duration = Duration::from_millis(5);
@@ -180,7 +180,7 @@ fn gauge_backlog(cell: CellId, from: Position, read: &EventsRead) {
     let backlog =
         if from.epoch == read.newest.epoch { read.newest.seq - from.seq } else { read.entries.len() as u64 };
     metrics::gauge!("firstcome_backlog_events", "cell" => label.clone()).set(backlog as f64);
-    let oldest: Option<Millis> = read.entries.first().and_then(|it| it.body.split(' ').next()?.parse().ok());
+    let oldest = read.entries.first().and_then(Entry::at_ms);
     let lag_ms = oldest.map_or(0, |at_ms| (chrono::Utc::now().timestamp_millis() - at_ms).max(0));
     metrics::gauge!("firstcome_persist_lag_seconds", "cell" => label).set(lag_ms as f64 / 1_000.0);
 }

@@ -30,6 +30,7 @@ mod limits;
 mod model;
 mod openapi;
 mod order_place;
+mod overview;
 mod pending_orders;
 mod problems;
 mod product_set;

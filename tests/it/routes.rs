@@ -40,7 +40,7 @@ const MONEY: For = For::OwnerWithMoney("user_not_found");
 /// In the order of the route table in `src/http/mod.rs`. `$` stands for the id of user 1's paid order, `$1` to `$3` for
 /// those of pending ones; the first holds coupon 3.
 #[rustfmt::skip]
-pub const CALLS: [Call; 33] = [
+pub const CALLS: [Call; 35] = [
     call("PUT",  "/users/{userId}",                 "/users/1",                 "", USER),
     call("GET",  "/users/{userId}/balance",         "/users/1/balance",         "", USER),
     call("POST", "/users/{userId}/balance",         "/users/1/balance",         r#"{"amount":1}"#, MONEY),
@@ -68,6 +68,8 @@ pub const CALLS: [Call; 33] = [
     call("DELETE", "/admin/products/{productId}",   "/admin/products/2",        "", For::Admin),
     call("POST", "/admin/products/{productId}/stock", "/admin/products/1/stock", r#"{"delta":1}"#, For::Admin),
     call("PUT",  "/admin/coupons/{couponId}",       "/admin/coupons/1",         r#"{"name":"More","discount":{"kind":"fixed","value":10},"quantity":90,"startsAt":"2020-01-01T00:00:00Z","endsAt":"2999-01-01T00:00:00Z"}"#, For::Admin),
+    call("POST", "/admin/audit",                   "/admin/audit",             "", For::Admin),
+    call("GET",  "/admin/overview",                "/admin/overview",          "", For::Admin),
     call("GET",  "/healthz",                        "/healthz",                 "", For::All),
     call("GET",  "/readyz",                         "/readyz",                  "", For::All),
     call("GET",  "/metrics",                        "/metrics",                 "", For::All),

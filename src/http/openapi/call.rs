@@ -33,7 +33,7 @@ impl Noun {
             Self::Coupons => ("Coupons", "Limited pools of discounts, first come, first served"),
             Self::Orders => ("Orders", "Orders and payments"),
             Self::Admin => ("Admin", "Catalogue and campaigns; scope `admin`"),
-            Self::Operations => ("Operations", "Probes, metrics and this document; no token needed"),
+            Self::Operations => ("Operations", "Probes, metrics, what operators look at, and this document"),
         }
     }
 }
@@ -142,6 +142,8 @@ pub struct Call {
     pub body: Option<Body>,
     pub query: Vec<Parameter>,
     pub successes: Vec<Success>,
+    /// Whether it changes nothing, whatever its method says.
+    only_reads: bool,
     /// Those of its own; [`Self::refusals`] has all.
     refusals: Vec<ProblemKind>,
 }
@@ -175,6 +177,7 @@ impl Call {
             body: None,
             query: Vec::new(),
             successes: Vec::new(),
+            only_reads: method == "get",
             refusals: Vec::new(),
         }
     }
@@ -182,6 +185,11 @@ impl Call {
     /// What the summary leaves open.
     pub fn says(self, says: &'static str) -> Self {
         Self { says: Some(says), ..self }
+    }
+
+    /// Changes nothing, though it is no `GET`.
+    pub fn only_reads(self) -> Self {
+        Self { only_reads: true, ..self }
     }
 
     pub fn of(self, noun: Noun, access: Access) -> Self {
@@ -293,12 +301,12 @@ impl Call {
 
     /// Whether it changes something: then it can be held until MySQL has it.
     pub fn changes(&self) -> bool {
-        self.method != "get"
+        !self.only_reads
     }
 
     /// Whether it takes an `Idempotency-Key`.
     pub fn is_keyed(&self) -> bool {
-        self.method == "post"
+        self.method == "post" && self.changes()
     }
 
     /// Every problem that it can answer with, in the catalogue's order.

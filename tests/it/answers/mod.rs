@@ -2,6 +2,7 @@
 //! A table names the calls of a noun with their answers, and fails when a listed one was not seen.
 
 mod anywhere;
+mod audits;
 mod campaigns;
 mod claims;
 mod coupon_orders;
@@ -57,11 +58,13 @@ pub struct Call {
     body: Option<&'static str>,
     /// Its query parameters.
     query: &'static [&'static str],
+    /// Whether it changes nothing, though it is a `POST`: then it takes no key.
+    only_reads: bool,
 }
 
 impl Call {
     const fn new(line: &'static str, listed: &'static str) -> Self {
-        Self { line, listed, body: None, query: &[] }
+        Self { line, listed, body: None, query: &[], only_reads: false }
     }
 
     const fn taking(self, body: &'static str) -> Self {
@@ -70,6 +73,10 @@ impl Call {
 
     const fn asking(self, query: &'static [&'static str]) -> Self {
         Self { query, ..self }
+    }
+
+    const fn only_reading(self) -> Self {
+        Self { only_reads: true, ..self }
     }
 
     fn method(&self) -> Method {
@@ -126,7 +133,7 @@ impl Call {
         if self.is_list() {
             add("200 next");
         }
-        if self.method() == Method::POST {
+        if self.method() == Method::POST && !self.only_reads {
             add("idempotency_key_reused");
             add(&format!("{} replayed", &self.listed[..3]));
         }
@@ -145,7 +152,7 @@ impl Call {
 /// The calls of the whole contract.
 fn all_calls() -> Vec<&'static Call> {
     let shop = [users::CALLS, products::CALLS, ranking::CALLS, campaigns::CALLS, orders::CALLS];
-    let paid_later = [payments::CALLS, endings::CALLS, held_coupons::CALLS];
+    let paid_later = [payments::CALLS, endings::CALLS, held_coupons::CALLS, audits::CALLS];
     shop.into_iter().chain(paid_later).flatten().collect()
 }
 

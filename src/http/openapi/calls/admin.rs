@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use crate::coupon::Coupon;
+use crate::http::admin_audit::AuditAnswer;
 use crate::http::admin_coupons::CouponBody;
 use crate::http::admin_products::{ProductBody, RestockBody, Restocked};
 use crate::http::openapi::call::{Access, Call, Noun};
-use crate::http::problem::ProblemKind::ProductNotFound;
+use crate::http::problem::ProblemKind::{NotYetPersisted, ProductNotFound};
 use crate::product::Product;
 
 pub fn calls() -> Vec<Call> {
@@ -27,6 +28,17 @@ pub fn calls() -> Vec<Call> {
             "minOrderAmount": 10_000, "quantity": 1_000, "remaining": 1_000,
             "startsAt": "2026-11-20T11:00:00.000Z", "endsAt": "2036-11-20T12:00:00.000Z",
             "expiresAt": "2036-12-31T15:00:00.000Z",
+        })
+    };
+    let audit = || {
+        json!({
+            "clean": false,
+            "checked": {
+                "wallets": 10_000, "ledgerEntries": 41_318, "skus": 31, "coupons": 2, "couponIssues": 1_000,
+                "rankedProducts": 12, "redisKeys": 10_033, "orders": 31_318, "payments": 31_318,
+                "messages": 31_318,
+            },
+            "differences": [{"kind": "wallet", "id": "7", "redis": "900", "mysql": "1000"}],
         })
     };
     vec![
@@ -95,5 +107,15 @@ pub fn calls() -> Vec<Call> {
             .answers::<Coupon>(201, "Opened", coupon())
             .leads_to("issue_coupon", "couponId", "couponId")
             .answers::<Coupon>(200, "Changed", coupon()),
+        Call::post("/admin/audit", "run_audit", "Compare Redis, MySQL and the outbox, while the shop sells")
+            .says(
+                "The answer takes as long as the audit does: seconds for each million rows. At most 1,000 \
+                 differences are listed. `redis` is `-` where MySQL alone does not add up.",
+            )
+            .of(Noun::Admin, Access::Admin)
+            .only_reads()
+            .takes_nothing()
+            .answers::<AuditAnswer>(200, "What it found", audit())
+            .refuses(&[NotYetPersisted]),
     ]
 }

@@ -5,10 +5,35 @@ use serde_json::json;
 use crate::http::openapi::VERSION;
 use crate::http::openapi::call::{Access, Call, Noun};
 use crate::http::operations::{Alive, Readiness};
+use crate::http::overview::Overview;
 use crate::http::problem::ProblemKind::{NotFound, Overloaded};
 
 pub fn calls() -> Vec<Call> {
     let readiness = |status: &str, cell: serde_json::Value| json!({"status": status, "checks": {"cells": [cell], "mysql": {"reachable": true}}});
+    let overview = || {
+        json!({
+            "at": "2026-11-20T11:00:12.345Z", "version": "0.1.0", "uptimeSeconds": 3_600, "mysqlReachable": true,
+            "cells": [{
+                "cell": 0, "sells": true, "state": "open", "epoch": 1, "lostEvents": 0, "newestSeq": 1_141_318,
+                "persistedSeq": 1_141_300, "backlogEvents": 18, "lagMs": 7, "outboxMessages": 40, "deadEvents": 0,
+            }],
+            "products": [
+                {"id": 1, "name": "Mug", "price": 12_000, "stock": 12, "supplied": 100},
+            ],
+            "coupons": [{
+                "couponId": 1, "name": "Opening", "discount": {"kind": "fixed", "value": 5_000}, "quantity": 1_000,
+                "remaining": 640, "startsAt": "2026-11-20T11:00:00.000Z", "endsAt": "2036-11-20T12:00:00.000Z",
+                "expiresAt": "2036-11-20T12:00:00.000Z",
+            }],
+            "ranking": [{"rank": 1, "id": 1, "name": "Mug", "price": 12_000, "stock": 12, "sold": 88}],
+            "lastAudit": {
+                "finishedAt": "2026-11-20T10:59:00.000Z", "tookMs": 812, "clean": true, "checkedRows": 145_332,
+                "differences": 0,
+            },
+            "outcomes": [{"script": "order_place", "outcome": "PAID", "count": 88}],
+            "problems": [{"code": "out_of_stock", "count": 1_204}],
+        })
+    };
     let text = || json!({"type": "string"});
     vec![
         Call::get("/healthz", "healthz", "Whether the process answers")
@@ -35,6 +60,10 @@ pub fn calls() -> Vec<Call> {
                     }),
                 ),
             ),
+        Call::get("/admin/overview", "get_overview", "What an operator wants to see at a glance")
+            .says("What a server does not tell at the moment is left out. Counts are those of the node that answers.")
+            .of(Noun::Operations, Access::Admin)
+            .answers::<Overview>(200, "The state of things", overview()),
         Call::get("/metrics", "metrics", "All metrics, in Prometheus' text format")
             .of(Noun::Operations, Access::Everybody)
             .gives(200, "Samples", [("text/plain", text(), json!("firstcome_gate_open{cell=\"0\"} 1\n"))]),
