@@ -43,6 +43,7 @@ pub struct ChargeBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChargeUserBody {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     user_id: Option<UserId>,
     amount: Integer,
 }

@@ -34,6 +34,7 @@ use crate::time;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimBody {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     user_id: Option<UserId>,
     coupon_id: CouponId,
 }
@@ -42,6 +43,7 @@ pub struct ClaimBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssueBody {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     user_id: Option<UserId>,
 }
 

@@ -31,6 +31,7 @@ type Quantity = Int<1, { QUANTITY_MAX as i64 }>;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderBody {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     user_id: Option<UserId>,
     #[schema(value_type = Vec<ItemBody>)]
     items: Vec<Object<ItemBody>>,

@@ -176,7 +176,6 @@ fn survivors(next: &Mutex<std::slice::Iter<'_, Mutant>>) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "takes a minute or more; CONTRIBUTING.md says when to run it"]
 fn every_mutant_is_found() {
     let next = Mutex::new(MUTANTS.iter());
     let survivors: Vec<String> = std::thread::scope(|threads| {
