@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Auth, Settings, WrongSetting};
+use crate::durability;
 use crate::http::{self, AppState};
 use crate::identity::{Tokens, is_well_known};
 use crate::mysql::{self, cells};
@@ -57,16 +58,18 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
     cells::prepare(&mysql, settings.cells(), settings.stream_bound())
         .await
         .context("the database is not ready (did `firstcome migrate` run?)")?;
-    let server = RedisServer::new(
-        settings.redis_url.expose(),
-        Duration::from_millis(settings.redis_reply_timeout_ms),
-    )?;
+    let server = redis_server(&settings)?;
     let scripts = (|| Scripts::connect(server.clone(), settings.cells(), settings.stream_bound()))
         .retry(patience)
         .notify(|error, _| tracing::warn!(%error, "redis does not answer yet"))
         .await
         .with_context(|| format!("cannot connect to Redis at {}", settings.redis_url))?;
     Ok(Connections { settings: Arc::new(settings), scripts, mysql })
+}
+
+fn redis_server(settings: &Settings) -> anyhow::Result<RedisServer> {
+    let reply_timeout = Duration::from_millis(settings.redis_reply_timeout_ms);
+    Ok(RedisServer::new(settings.redis_url.expose(), reply_timeout)?)
 }
 
 impl Connections {
@@ -99,7 +102,14 @@ pub struct Engine {
 
 impl Engine {
     /// Starts all loops of a role. The API listens at once and answers 503 until its cells are open.
-    pub async fn start(settings: Settings, role: Role, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
+    ///
+    /// `require_durable`: refuse servers that could lose an acknowledged write in a crash.
+    pub async fn start(
+        settings: Settings,
+        role: Role,
+        require_durable: bool,
+        prometheus: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
         let mut tokens = None;
         let listener = match role {
             Role::All | Role::Api => {
@@ -111,6 +121,8 @@ impl Engine {
         };
         let connections = connect(settings).await?;
         let Connections { settings, scripts, mysql } = &connections;
+        let redis = redis_server(settings)?;
+        durability::check(&redis, mysql, require_durable).await.context("these servers are refused")?;
         let node = Arc::new(Node::new(mysql.clone(), scripts.clone()));
         let (stop_http, stop_work) = (CancellationToken::new(), CancellationToken::new());
         let (http, work) = (TaskTracker::new(), TaskTracker::new());

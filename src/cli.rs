@@ -60,6 +60,9 @@ enum Command {
         /// Allow auth = "none" on an address that others can reach
         #[arg(long)]
         allow_insecure: bool,
+        /// Refuse Redis and MySQL settings under which a crash can lose what was acknowledged
+        #[arg(long)]
+        require_durable: bool,
     },
     /// Create the database where it is missing, and bring its schema up to date
     Migrate,
@@ -139,7 +142,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     runtime.block_on(async {
         match cli.command {
             Command::Dev(options) => dev::run::run(settings, options, stop_signal()?).await,
-            Command::Serve { role, allow_insecure } => serve(settings, role, allow_insecure).await,
+            Command::Serve { role, allow_insecure, require_durable } => {
+                serve(settings, role, allow_insecure, require_durable).await
+            }
             Command::Migrate => migrate(&settings.mysql_url).await,
             Command::Seed(plan) => seed_all(settings, plan).await,
             Command::Audit => audit_all(settings).await,
@@ -161,11 +166,16 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn serve(settings: Settings, role: Role, allow_insecure: bool) -> anyhow::Result<()> {
+async fn serve(
+    settings: Settings,
+    role: Role,
+    allow_insecure: bool,
+    require_durable: bool,
+) -> anyhow::Result<()> {
     check_exposure(&settings, allow_insecure)?;
     check_protection(&settings)?;
     let stop = stop_signal()?;
-    let engine = Engine::start(settings, role, telemetry::install_metrics()?).await?;
+    let engine = Engine::start(settings, role, require_durable, telemetry::install_metrics()?).await?;
     match engine.address() {
         Some(address) => tracing::info!(%address, ?role, "serving"),
         None => tracing::info!(?role, "working"),

@@ -6,6 +6,7 @@ pub mod cell;
 pub mod config;
 pub mod coupon;
 pub mod dev;
+pub mod durability;
 pub mod event;
 pub mod http;
 pub mod idempotency;

@@ -64,6 +64,10 @@ fn describe() {
     describe_gauge!("firstcome_persist_lag_seconds", "Age of the oldest event that is not persisted yet");
     describe_histogram!("firstcome_persist_commit_seconds", "One batch, from reading done to COMMIT");
     describe_histogram!("firstcome_persist_batch_events", "Events per batch");
+    describe_gauge!(
+        "firstcome_weak_settings",
+        "Settings of Redis and MySQL, at the start, under which a crash can lose what was acknowledged"
+    );
     describe_gauge!("firstcome_audit_differences", "Differences that the last audit found");
     describe_gauge!("firstcome_audit_checked_rows", "Rows that the last audit looked at");
     describe_gauge!(

@@ -110,7 +110,7 @@ pub async fn run(
     servers.name_in(&mut settings);
     settings.max_in_flight = settings.max_in_flight.max(1_024);
     mysql::migrate(&settings.mysql_url).await?;
-    let engine = Engine::start(settings.clone(), Role::All, telemetry::install_metrics()?).await?;
+    let engine = Engine::start(settings.clone(), Role::All, true, telemetry::install_metrics()?).await?;
     if !engine.wait_until_open(OPENING).await {
         bail!("the cell did not open within {OPENING:?}; see the log above");
     }

@@ -153,7 +153,7 @@ impl TestApp {
 
     /// The same, with or without the worker's loops.
     pub async fn start_engine_as(&mut self, role: Role) {
-        let engine = Engine::start(self.settings.clone(), role, prometheus()).await.unwrap();
+        let engine = Engine::start(self.settings.clone(), role, false, prometheus()).await.unwrap();
         assert!(engine.wait_until_open(PATIENCE).await, "the cell opens");
         self.engine = Some(engine);
     }
