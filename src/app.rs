@@ -16,6 +16,7 @@ use crate::config::{Auth, Settings, WrongSetting};
 use crate::durability;
 use crate::http::{self, AppState};
 use crate::identity::{Tokens, is_well_known};
+use crate::memory;
 use crate::mysql::{self, cells};
 use crate::node::Node;
 use crate::rabbitmq;
@@ -130,6 +131,8 @@ impl Engine {
             let (worker, stop) = (connections.worker(), stop_work.clone());
             work.spawn(async move { worker.run(stop).await });
         }
+        let (watched, bounds, stop) = (scripts.clone(), settings.clone(), stop_work.clone());
+        work.spawn(async move { memory::watch(watched, &bounds, stop).await });
         let (running, stop) = (node.clone(), stop_work.clone());
         work.spawn(async move { running.run(stop).await });
         let mut address = None;

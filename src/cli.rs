@@ -16,7 +16,7 @@ use firstcome::mysql::cells;
 use firstcome::telemetry::{self, LogFormat};
 use firstcome::worker::recover::{self, Because, RecoverOutcome};
 use firstcome::{audit, dev, identity, mysql, seed};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A Redis-first commerce engine for flash sales.
@@ -295,8 +295,10 @@ async fn list_cells(connections: &Connections) -> anyhow::Result<()> {
 struct RebuildBar(std::sync::OnceLock<ProgressBar>);
 
 impl firstcome::worker::Progress for RebuildBar {
-    fn begin(&self, wallets: u64) {
-        let bar = self.0.get_or_init(|| ProgressBar::new(wallets).with_message("wallets"));
+    fn begin(&self, rows: u64) {
+        let style = ProgressStyle::with_template("rebuild {wide_bar} {human_pos}/{human_len} rows {eta}");
+        let style = style.expect("a constant template");
+        let bar = self.0.get_or_init(|| ProgressBar::new(rows).with_style(style));
         bar.enable_steady_tick(Duration::from_millis(200));
     }
 

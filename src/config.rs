@@ -79,6 +79,11 @@ pub struct Settings {
     /// Events that may wait for MySQL before new writes get 503. Default 1,000,000.
     /// The same on all nodes.
     pub backlog_bound: u64,
+    /// Bytes that the event log of a cell may take in Redis, what is kept included, before new writes get 503. Default
+    /// 1 GiB; at least 1 MiB.
+    pub backlog_bound_bytes: u64,
+    /// Share of Redis's `maxmemory` in percent, beyond which new writes get 503. Default 90; allowed 10 to 100.
+    pub memory_bound_percent: u8,
     /// Most events in one MySQL transaction. Default 2,000; allowed 1 to 10,000.
     pub persist_batch_events: usize,
     /// Messages on their way to RabbitMQ at once. Default 1,000; allowed 1 to 10,000.
@@ -150,6 +155,8 @@ impl Default for Settings {
             keep_ended_ms: 7 * 24 * 60 * 60 * 1_000,
             keep_events: 100_000,
             backlog_bound: 1_000_000,
+            backlog_bound_bytes: 1 << 30,
+            memory_bound_percent: 90,
             persist_batch_events: 2_000,
             publish_batch_messages: 1_000,
             publish_timeout_ms: 10_000,
@@ -197,6 +204,8 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("keep_ended_ms", 60_000..=365 * 24 * 60 * 60 * 1_000),
     ("keep_events", 1..=100_000_000),
     ("backlog_bound", 100..=100_000_000),
+    ("backlog_bound_bytes", 1 << 20..=1 << 50),
+    ("memory_bound_percent", 10..=100),
     ("persist_batch_events", 1..=10_000),
     ("publish_batch_messages", 1..=10_000),
     ("publish_timeout_ms", 100..=600_000),

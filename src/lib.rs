@@ -13,6 +13,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod ids;
 pub mod ledger;
+pub mod memory;
 pub mod message;
 pub mod money;
 pub mod mysql;

@@ -61,6 +61,12 @@ fn describe() {
         "Acknowledged events that are gone for good, as MySQL has counted them"
     );
     describe_gauge!("firstcome_backlog_events", "Events appended and not yet persisted");
+    describe_gauge!("firstcome_events_bytes", "Memory of the event log in Redis");
+    describe_gauge!("firstcome_redis_memory_bytes", "Memory that Redis uses");
+    describe_gauge!(
+        "firstcome_redis_memory_bound_bytes",
+        "Memory of Redis beyond which new writes are refused; 0 where Redis has no maxmemory"
+    );
     describe_gauge!("firstcome_persist_lag_seconds", "Age of the oldest event that is not persisted yet");
     describe_histogram!("firstcome_persist_commit_seconds", "One batch, from reading done to COMMIT");
     describe_histogram!("firstcome_persist_batch_events", "Events per batch");

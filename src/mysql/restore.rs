@@ -17,11 +17,21 @@ pub struct WalletRow {
     pub balance: Amount,
 }
 
-/// What a cell holds, for a progress bar.
-pub async fn count_wallets(pool: &MySqlPool, cell: CellId) -> Result<u64, sqlx::Error> {
-    let (count,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM wallets WHERE cell = ?").bind(cell.0).fetch_one(pool).await?;
-    Ok(count as u64)
+/// About how many rows of the large tables a cell has, for a progress bar.
+pub async fn count_rows(pool: &MySqlPool, cell: CellId) -> Result<u64, sqlx::Error> {
+    let (wallets, issues, pending, records): (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM wallets WHERE cell = ?), \
+         (SELECT COUNT(*) FROM coupon_issues WHERE cell = ?), \
+         (SELECT COUNT(*) FROM orders WHERE cell = ? AND status = 'pending'), \
+         (SELECT COUNT(*) FROM idempotency WHERE cell = ?)",
+    )
+    .bind(cell.0)
+    .bind(cell.0)
+    .bind(cell.0)
+    .bind(cell.0)
+    .fetch_one(pool)
+    .await?;
+    Ok((wallets + issues + pending + records) as u64)
 }
 
 /// The next wallets behind a user id, by id.

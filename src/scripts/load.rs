@@ -5,6 +5,7 @@
 //! script of the running epoch is present and the gate is open, on one connection that never
 //! reconnects; everything else is a recovery, which a worker does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub(super) const NO_ARGS: &[&str] = &[];
 
 /// What a node knows of one cell on Redis's side.
 struct CellSlot {
+    /// Redis has no room for more events: appending scripts are not even sent.
+    full: AtomicBool,
     set: ArcSwapOption<ScriptSet>,
     /// What this node vouches for. Held while the epoch changes, so that an acknowledgement is either in
     /// the note that confirms an epoch, or refused.
@@ -96,6 +99,7 @@ impl Scripts {
         let slots = cells
             .all()
             .map(|_| CellSlot {
+                full: AtomicBool::new(false),
                 set: ArcSwapOption::empty(),
                 vouched: Mutex::new(Vouched::default()),
                 last_load: tokio::sync::Mutex::new(None),
@@ -121,6 +125,11 @@ impl Scripts {
     /// Wakes when a call met a closed cell: what the node knows of `cells` may be old.
     pub async fn trouble(&self) {
         self.shared.trouble.notified().await;
+    }
+
+    /// Says whether a cell has room for more events; returns what was said before.
+    pub fn set_full(&self, cell: CellId, full: bool) -> bool {
+        self.slot(cell).full.swap(full, Ordering::Relaxed)
     }
 
     /// Turns to the texts of an epoch. An older epoch than the known one is ignored.
@@ -232,6 +241,9 @@ impl Scripts {
         args: &[impl ToRedisArgs],
     ) -> Result<Reply, ScriptError> {
         let slot = self.slot(cell);
+        if script.appends() && slot.full.load(Ordering::Relaxed) {
+            return Err(ScriptError::BacklogFull(cell));
+        }
         let mut may_load = true;
         loop {
             let Some(set) = slot.set.load_full() else {

@@ -25,8 +25,8 @@ const ORDER_PAGE: u32 = 1_000;
 
 /// What a rebuild tells while it runs.
 pub trait Progress: Send + Sync {
-    /// How many wallets there are: most of the work.
-    fn begin(&self, _wallets: u64) {}
+    /// About how many rows there are to restore.
+    fn begin(&self, _rows: u64) {}
     fn advance(&self, _rows: u64) {}
 }
 
@@ -48,36 +48,162 @@ pub(super) async fn rebuild(
     if dead > 0 {
         return Err(RecoverError::DeadEvents(dead));
     }
-    progress.begin(restore::count_wallets(mysql, id).await?);
+    progress.begin(restore::count_rows(mysql, id).await?);
     cell.clear().await?;
-    restore_wallets(cell, id, mysql, progress).await?;
     restore_catalogue(cell, id, mysql).await?;
-    restore_bought(cell, id, mysql).await?;
     restore_coupons(cell, id, mysql).await?;
-    restore_issues(cell, id, mysql).await?;
     restore_sales(cell, id, mysql).await?;
-    restore_pending(cell, id, mysql).await?;
-    restore_idempotency(cell, id, mysql, idempotency_ttl_ms).await
+    let mut rebuild = Rebuild { cell, id, mysql, progress };
+    rebuild.wallets().await?;
+    rebuild.bought().await?;
+    rebuild.issues().await?;
+    rebuild.pending().await?;
+    rebuild.idempotency(idempotency_ttl_ms).await
 }
 
-async fn restore_wallets(
-    cell: &mut CellInRecovery,
+/// The large tables, page by page: the next page is read while the last one is written.
+struct Rebuild<'a> {
+    cell: &'a mut CellInRecovery,
     id: CellId,
-    mysql: &MySqlPool,
-    progress: &dyn Progress,
-) -> Result<(), RecoverError> {
-    let mut after = 0;
-    loop {
-        let page = restore::wallets(mysql, id, after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.user_id;
-        let mut chunks = RestoreChunks::default();
-        for row in &page {
-            let key = keys::user(id, stored(UserId::new(row.user_id))?);
-            chunks.push(["HSET".to_owned(), key, "balance".to_owned(), row.balance.to_string()]);
+    mysql: &'a MySqlPool,
+    progress: &'a dyn Progress,
+}
+
+impl Rebuild<'_> {
+    /// Restores what `read` gives, from behind `first` on: `write` gives each row's commands, `place` its place in the
+    /// order of reading.
+    async fn pages<Row, Place, Read>(
+        &mut self,
+        first: Place,
+        read: impl Fn(Place) -> Read,
+        place: impl Fn(&Row) -> Place,
+        write: impl Fn(Row, &mut RestoreChunks) -> Result<(), RecoverError>,
+    ) -> Result<(), RecoverError>
+    where
+        Read: Future<Output = Result<Vec<Row>, sqlx::Error>>,
+    {
+        let mut page = read(first).await?;
+        while let Some(last) = page.last() {
+            let (place, rows) = (place(last), page.len() as u64);
+            let mut chunks = RestoreChunks::default();
+            for row in page {
+                write(row, &mut chunks)?;
+            }
+            let chunks = chunks.finish();
+            let (restored, next) = futures::join!(self.cell.restore(&chunks), read(place));
+            restored?;
+            self.progress.advance(rows);
+            page = next?;
         }
-        cell.restore(&chunks.finish()).await?;
-        progress.advance(page.len() as u64);
+        Ok(())
+    }
+
+    async fn wallets(&mut self) -> Result<(), RecoverError> {
+        let Self { id, mysql, .. } = *self;
+        let read = |after| restore::wallets(mysql, id, after, PAGE);
+        self.pages(
+            0,
+            read,
+            |it| it.user_id,
+            |row, chunks| {
+                let key = keys::user(id, stored(UserId::new(row.user_id))?);
+                chunks.push(["HSET".to_owned(), key, "balance".to_owned(), row.balance.to_string()]);
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    async fn bought(&mut self) -> Result<(), RecoverError> {
+        let Self { id, mysql, .. } = *self;
+        let read = |after| restore::bought(mysql, id, after, PAGE);
+        self.pages(
+            (0, 0),
+            read,
+            |it| (it.user_id, it.product_id),
+            |row, chunks| {
+                let key = keys::bought(id, stored(ProductId::new(row.product_id))?);
+                chunks.push(["HSET".to_owned(), key, row.user_id.to_string(), row.units.to_string()]);
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    async fn issues(&mut self) -> Result<(), RecoverError> {
+        let Self { id, mysql, .. } = *self;
+        let read = |after| restore::coupon_issues(mysql, id, after, PAGE);
+        self.pages(
+            (0, 0),
+            read,
+            |it| (it.coupon_id, it.user_id),
+            |row, chunks| {
+                let key = keys::issues(id, stored(CouponId::new(row.coupon_id))?);
+                let order = stored(row.order_id.map(OrderId::new).transpose())?;
+                let state = IssueState::from_parts(&row.state, order)
+                    .ok_or_else(|| RecoverError::Row(format!("coupon state {:?} {order:?}", row.state)))?;
+                let mut text = format!("{} {}", state.as_str(), row.issued_at.timestamp_millis());
+                if let Some(order) = state.order() {
+                    text += &format!(" {order}");
+                }
+                chunks.push(["HSET".to_owned(), key, row.user_id.to_string(), text]);
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    /// Pending orders and their deadlines.
+    async fn pending(&mut self) -> Result<(), RecoverError> {
+        let Self { id, mysql, .. } = *self;
+        let read = |after| restore::pending_orders(mysql, id, after, ORDER_PAGE);
+        self.pages(
+            0,
+            read,
+            |it| it.order.order_id.get(),
+            |row, chunks| {
+                let StoredOrder { order, facts, .. } = row;
+                let key = keys::order(id, order.order_id);
+                let fields = ["status", "pending", "facts"].map(str::to_owned);
+                chunks.push_all(
+                    ["HSET".to_owned(), key].into_iter().chain(fields).chain([facts.to_string()]).collect(),
+                );
+                let expires_at_ms = facts.expires_at_ms.unwrap_or_default().to_string();
+                chunks.push(["ZADD".to_owned(), keys::due(id), expires_at_ms, order.order_id.to_string()]);
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    async fn idempotency(&mut self, ttl_ms: u64) -> Result<(), RecoverError> {
+        let Self { id, mysql, .. } = *self;
+        let ttl_ms = ttl_ms as i64;
+        // The clock that set the records decides when they end.
+        let since_ms = self.cell.clock_ms().await? - ttl_ms;
+        let read = |after: (u64, String)| async move {
+            restore::idempotency(mysql, id, since_ms, (after.0, &after.1), PAGE).await
+        };
+        self.pages(
+            (0, String::new()),
+            read,
+            |it| (it.user_id, it.idem_key.clone()),
+            |row, chunks| {
+                let scope = UserId::new(row.user_id).ok();
+                let key = IdempotencyKey::new(&row.idem_key)
+                    .ok_or_else(|| RecoverError::Row(format!("idempotency key {:?}", row.idem_key)))?;
+                let ends_at_ms = row.at.timestamp_millis() + ttl_ms;
+                chunks.push([
+                    "SET".to_owned(),
+                    keys::idempotency(id, scope, &key),
+                    format!("{} {}", row.fingerprint, row.answer),
+                    "PXAT".to_owned(),
+                    ends_at_ms.to_string(),
+                ]);
+                Ok(())
+            },
+        )
+        .await
     }
 }
 
@@ -139,25 +265,6 @@ fn window_and_limit(row: &restore::ProductRow) -> Vec<String> {
     fields.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect()
 }
 
-async fn restore_bought(
-    cell: &mut CellInRecovery,
-    id: CellId,
-    mysql: &MySqlPool,
-) -> Result<(), RecoverError> {
-    let mut after = (0, 0);
-    loop {
-        let page = restore::bought(mysql, id, after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = (last.user_id, last.product_id);
-        let mut chunks = RestoreChunks::default();
-        for row in page {
-            let key = keys::bought(id, stored(ProductId::new(row.product_id))?);
-            chunks.push(["HSET".to_owned(), key, row.user_id.to_string(), row.units.to_string()]);
-        }
-        cell.restore(&chunks.finish()).await?;
-    }
-}
-
 async fn restore_coupons(
     cell: &mut CellInRecovery,
     id: CellId,
@@ -191,32 +298,6 @@ async fn restore_coupons(
     Ok(cell.restore(&chunks.finish()).await?)
 }
 
-async fn restore_issues(
-    cell: &mut CellInRecovery,
-    id: CellId,
-    mysql: &MySqlPool,
-) -> Result<(), RecoverError> {
-    let mut after = (0, 0);
-    loop {
-        let page = restore::coupon_issues(mysql, id, after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = (last.coupon_id, last.user_id);
-        let mut chunks = RestoreChunks::default();
-        for row in page {
-            let key = keys::issues(id, stored(CouponId::new(row.coupon_id))?);
-            let order = stored(row.order_id.map(OrderId::new).transpose())?;
-            let state = IssueState::from_parts(&row.state, order)
-                .ok_or_else(|| RecoverError::Row(format!("coupon state {:?} {order:?}", row.state)))?;
-            let mut text = format!("{} {}", state.as_str(), row.issued_at.timestamp_millis());
-            if let Some(order) = state.order() {
-                text += &format!(" {order}");
-            }
-            chunks.push(["HSET".to_owned(), key, row.user_id.to_string(), text]);
-        }
-        cell.restore(&chunks.finish()).await?;
-    }
-}
-
 /// The ranking's hours, and their sum.
 async fn restore_sales(cell: &mut CellInRecovery, id: CellId, mysql: &MySqlPool) -> Result<(), RecoverError> {
     let running = hour_of(cell.clock_ms().await?);
@@ -240,63 +321,6 @@ async fn restore_sales(cell: &mut CellInRecovery, id: CellId, mysql: &MySqlPool)
     let rolled_to = (running - WINDOW_HOURS).to_string();
     chunks.push(["HSET".to_owned(), keys::sales(id), "rolled_to".to_owned(), rolled_to]);
     Ok(cell.restore(&chunks.finish()).await?)
-}
-
-/// Pending orders and their deadlines.
-async fn restore_pending(
-    cell: &mut CellInRecovery,
-    id: CellId,
-    mysql: &MySqlPool,
-) -> Result<(), RecoverError> {
-    let mut after = 0;
-    loop {
-        let page = restore::pending_orders(mysql, id, after, ORDER_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.order.order_id.get();
-        let mut chunks = RestoreChunks::default();
-        for StoredOrder { order, facts, .. } in page {
-            let key = keys::order(id, order.order_id);
-            let fields = ["status", "pending", "facts"].map(str::to_owned);
-            chunks.push_all(
-                ["HSET".to_owned(), key].into_iter().chain(fields).chain([facts.to_string()]).collect(),
-            );
-            let expires_at_ms = facts.expires_at_ms.unwrap_or_default().to_string();
-            chunks.push(["ZADD".to_owned(), keys::due(id), expires_at_ms, order.order_id.to_string()]);
-        }
-        cell.restore(&chunks.finish()).await?;
-    }
-}
-
-async fn restore_idempotency(
-    cell: &mut CellInRecovery,
-    id: CellId,
-    mysql: &MySqlPool,
-    ttl_ms: u64,
-) -> Result<(), RecoverError> {
-    let ttl_ms = ttl_ms as i64;
-    // The clock that set the records decides when they end.
-    let since_ms = cell.clock_ms().await? - ttl_ms;
-    let mut after = (0, String::new());
-    loop {
-        let page = restore::idempotency(mysql, id, since_ms, (after.0, &after.1), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = (last.user_id, last.idem_key.clone());
-        let mut chunks = RestoreChunks::default();
-        for row in page {
-            let scope = UserId::new(row.user_id).ok();
-            let key = IdempotencyKey::new(&row.idem_key)
-                .ok_or_else(|| RecoverError::Row(format!("idempotency key {:?}", row.idem_key)))?;
-            let ends_at_ms = row.at.timestamp_millis() + ttl_ms;
-            chunks.push([
-                "SET".to_owned(),
-                keys::idempotency(id, scope, &key),
-                format!("{} {}", row.fingerprint, row.answer),
-                "PXAT".to_owned(),
-                ends_at_ms.to_string(),
-            ]);
-        }
-        cell.restore(&chunks.finish()).await?;
-    }
 }
 
 fn stored<T>(id: Result<T, crate::ids::NotAnId>) -> Result<T, RecoverError> {

@@ -28,6 +28,7 @@ mod identity;
 mod identity_keys;
 mod identity_settings;
 mod limits;
+mod memory_bounds;
 mod model;
 mod openapi;
 mod order_place;
