@@ -78,6 +78,15 @@ pub async fn look(connection: &mut MultiplexedConnection, cell: CellId) -> Resul
     Ok(CellLook { gate, suspect, oldest: position(&oldest)?, newest: position(&newest)? })
 }
 
+/// `master_replid`, where the server has replicas or is in a cluster; else nothing is compared.
+pub async fn replid_to_compare(connection: &mut MultiplexedConnection) -> Result<Option<String>, RedisError> {
+    let info: String = redis::cmd("INFO").arg("replication").arg("cluster").query_async(connection).await?;
+    let field =
+        |name: &str| info.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let alone = field("connected_slaves") == Some("0") && field("cluster_enabled") != Some("1");
+    Ok(if alone { None } else { field("master_replid").map(str::to_owned) })
+}
+
 impl CellInRecovery {
     /// Takes the gate over: from here on no script of the engine runs in this cell.
     pub async fn take(
@@ -145,14 +154,9 @@ impl CellInRecovery {
         Ok(seconds * 1_000 + micros / 1_000)
     }
 
-    /// `master_replid`, where the server has replicas or is in a cluster; else nothing is compared.
+    /// What scripts of the new epoch compare; see [`replid_to_compare`].
     pub async fn replid(&mut self) -> Result<Option<String>, StepError> {
-        let info: String =
-            redis::cmd("INFO").arg("replication").arg("cluster").query_async(&mut self.connection).await?;
-        let field =
-            |name: &str| info.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-        let alone = field("connected_slaves") == Some("0") && field("cluster_enabled") != Some("1");
-        Ok(if alone { None } else { field("master_replid").map(str::to_owned) })
+        Ok(replid_to_compare(&mut self.connection).await?)
     }
 
     /// Appends the epoch's first entry, loads its scripts, opens the gate.

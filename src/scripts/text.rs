@@ -1,5 +1,7 @@
 //! The scripts' texts: the file as written, and what the fence puts in front of it.
 
+use std::sync::LazyLock;
+
 use crate::cell::{CellId, Fence};
 
 macro_rules! scripts {
@@ -58,7 +60,9 @@ scripts! {
 impl Script {
     /// Whether the script appends an event, and so is refused while the backlog is full.
     pub(super) fn appends(self) -> bool {
-        self.text().contains("redis.call('XADD'")
+        static APPENDS: LazyLock<Vec<bool>> =
+            LazyLock::new(|| Script::ALL.iter().map(|it| it.text().contains("redis.call('XADD'")).collect());
+        APPENDS[self as usize]
     }
 }
 

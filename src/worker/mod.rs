@@ -7,6 +7,7 @@ mod persist;
 mod publish;
 mod rebuild;
 pub mod recover;
+mod replicas;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ impl Worker {
             loops.spawn(supervise("publish", move || publish::run(worker.clone(), cell, token.clone())));
             let (worker, token) = (self.clone(), stop.clone());
             loops.spawn(supervise("expire", move || expire::run(worker.clone(), cell, token.clone())));
+            let (worker, token) = (self.clone(), stop.clone());
+            loops.spawn(supervise("replicas", move || replicas::run(worker.clone(), cell, token.clone())));
             let (worker, token) = (self.clone(), stop.clone());
             loops.spawn(supervise("forget", move || forget::run(worker.clone(), cell, token.clone())));
         }

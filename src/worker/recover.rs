@@ -27,6 +27,8 @@ pub enum Because {
     Closed,
     /// The log has a gap: something is lost, whatever the fence says.
     Gap,
+    /// The server has replicas now, and the scripts of this epoch do not know the server.
+    Replicas,
     /// An operator wants the cell rebuilt from MySQL.
     Asked,
 }

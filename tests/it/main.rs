@@ -4,6 +4,7 @@ mod cell_dump;
 mod contract;
 mod documented;
 mod engine_process;
+mod replicas;
 mod routes;
 mod test_app;
 mod test_clock;
