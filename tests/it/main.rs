@@ -43,6 +43,7 @@ mod ranking;
 mod recovery;
 mod script_headers;
 mod secrets;
+mod sleepers;
 mod slow_clients;
 mod wait_persisted;
 mod watermark;

@@ -135,6 +135,33 @@ async fn a_cut_log_is_noticed_and_rebuilt() {
     app.finish().await;
 }
 
+/// Goal: a number that was handed out once is never handed out again, whatever Redis has forgotten.
+#[tokio::test]
+async fn numbers_never_restart() {
+    let app = TestApp::start().await;
+    app.user_with(1, 100).await;
+    app.product_with(1, 1, 100).await;
+    let order = async || {
+        let items = json!([{"productId": 1, "quantity": 1}]);
+        let answer = app.post("/orders", json!({"userId": 1, "items": items})).await;
+        answer.body["orderId"].as_i64().map(|it| it / 1_024)
+    };
+    let mut last = order().await.unwrap();
+    for _ in 0..3 {
+        app.drain_events().await;
+        let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+        let next = loop {
+            if let Some(seq) = order().await {
+                break seq;
+            }
+        };
+        // Past all that nodes may have handed out meanwhile.
+        assert!(next > last + app.settings.stream_bound() as i64, "{next} after {last}");
+        last = next;
+    }
+    app.finish().await;
+}
+
 /// Redis loses events that MySQL did not have yet, but that the engine had acknowledged. Goal: the loss
 /// is counted, with its range, and what is left is sound.
 #[tokio::test]

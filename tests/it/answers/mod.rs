@@ -1,7 +1,7 @@
 //! Promise: every call gives every answer that the contract lists for it, and no other, in Korean and in English.
 //! A table names the calls of a noun with their answers, and fails when a listed one was not seen.
 
-mod anywhere;
+pub mod anywhere;
 mod audits;
 mod campaigns;
 mod claims;
