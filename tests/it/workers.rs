@@ -64,8 +64,8 @@ async fn a_zombie_worker_writes_nothing() {
     let mut holder = mysql.begin().await.unwrap();
     sqlx::query("SELECT * FROM cells FOR UPDATE").execute(&mut *holder).await.unwrap();
     buy(&app, 10).await;
-    const WAITING: &str =
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE cells SET persisted%'";
+    const WAITING: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() \
+                           AND INFO LIKE 'UPDATE cells SET persisted%'";
     until(WAITING, 1).await;
     kill_process(pid, Signal::STOP).unwrap();
     holder.rollback().await.unwrap();
