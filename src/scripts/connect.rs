@@ -34,6 +34,9 @@ impl RedisServer {
         #[cfg(target_os = "linux")]
         let settings = settings.set_user_timeout(DEAD_PEER_TIMEOUT);
         let info = url.into_connection_info()?.set_tcp_settings(settings);
+        // The library's name would be one more command that the server's ACL must allow, and 7.0 does not know it.
+        let greeting = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_redis_settings(greeting);
         let client = redis::Client::open(info.clone())?;
         Ok(Self { info, client, reply_timeout })
     }

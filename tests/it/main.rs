@@ -37,6 +37,7 @@ mod purchase;
 mod races;
 mod ranking;
 mod recovery;
+mod redis_acl;
 mod script_headers;
 mod secrets;
 mod slow_clients;

@@ -129,7 +129,8 @@ impl TestApp {
         (Self::start_on(redis, folder, change).await, clock)
     }
 
-    async fn start_on(redis: PrivateRedis, folder: PathBuf, change: impl FnOnce(&mut Settings)) -> Self {
+    /// Starts an engine on a Redis that the test has started.
+    pub async fn start_on(redis: PrivateRedis, folder: PathBuf, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = fresh_settings(redis.url()).await;
         change(&mut settings);
         mysql::migrate(&settings.mysql_url).await.unwrap();
