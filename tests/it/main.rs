@@ -41,6 +41,7 @@ mod redis_acl;
 mod script_headers;
 mod secrets;
 mod slow_clients;
+mod tls;
 mod wait_persisted;
 mod watermark;
 mod workers;

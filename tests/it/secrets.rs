@@ -72,9 +72,9 @@ async fn nothing_secret_is_ever_said() {
     let (mut redis, folder) = test_servers::redis().await;
     let mut settings = fresh_settings(redis.url()).await;
     settings.listen.set_port(ports::free().unwrap());
-    mysql::migrate(&settings.mysql_url).await.unwrap();
+    mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
     let database = settings.mysql_url.expose().rsplit_once('/').unwrap().1;
-    let pool = mysql::connect(&settings.mysql_url, 4).await.unwrap();
+    let pool = mysql::connect(&settings.mysql_url, &settings.tls_ca_file, 4).await.unwrap();
     let user = format!("CREATE USER IF NOT EXISTS shop IDENTIFIED BY '{}'", password("mysql"));
     for sql in [user, format!("GRANT ALL ON {database}.* TO shop")] {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
@@ -152,7 +152,7 @@ async fn nothing_secret_is_ever_said() {
 async fn commands_that_fail_keep_their_secrets() {
     let (redis, folder) = test_servers::redis().await;
     let settings = fresh_settings(redis.url()).await;
-    mysql::migrate(&settings.mysql_url).await.unwrap();
+    mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
     let log = folder.join("commands.log");
     for arguments in [
         &["--help"][..],
