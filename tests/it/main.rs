@@ -26,6 +26,7 @@ mod history;
 mod identity;
 mod identity_keys;
 mod identity_settings;
+mod injection;
 mod limits;
 mod model;
 mod openapi;

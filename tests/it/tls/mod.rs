@@ -234,8 +234,8 @@ async fn a_plain_server_is_refused_where_tls_is_asked_for() {
     // Redis says nothing.
     let url = redis.url().replace("redis://", "rediss://");
     let server = RedisServer::new(&url, &base.tls_ca_file, PATIENCE).unwrap();
-    let own = server.own_connection().await.err().expect("no connection").to_string();
-    let shared = server.manager().await.err().expect("no connection").to_string();
+    let own = server.own_connection().await.expect_err("no connection").to_string();
+    let shared = server.manager().await.expect_err("no connection").to_string();
     for said in [own, shared] {
         assert_says(&said, &["timed out", "does this port speak"]);
     }
