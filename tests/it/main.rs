@@ -42,6 +42,7 @@ mod redis_acl;
 mod script_headers;
 mod secrets;
 mod slow_clients;
+mod smuggling;
 mod tls;
 mod wait_persisted;
 mod watermark;
