@@ -46,7 +46,7 @@ fn command(settings: &Settings, log: &Path, arguments: &[&str]) -> Command {
         .env("FIRSTCOME_JWT_SECRET", JWT)
         .env("FIRSTCOME_JWT_AUDIENCE", AUDIENCE)
         .env("FIRSTCOME_JWT_ISSUER", ISSUER)
-        .env("RUST_LOG", "debug")
+        .env("RUST_LOG", "trace")
         .env("RUST_BACKTRACE", "1");
     command
 }
@@ -124,6 +124,12 @@ async fn nothing_secret_is_ever_said() {
         }
     }
     assert!(answers.contains("dependency_down") && answers.contains("unauthenticated"), "{answers}");
+    for path in ["/metrics", "/readyz", "/openapi.json", &format!("/{CANARY}"), &format!("/users/{CANARY}")] {
+        let told = client.get(format!("{url}{path}")).bearer_auth(&tokens[0]).send().await.unwrap();
+        let (headers, text) = (told.headers().clone(), told.text().await.unwrap());
+        assert!(path != "/metrics" || text.contains("firstcome_http_request_duration_seconds"), "{text}");
+        answers += &format!("{headers:?} {text}");
+    }
     redis.restart().await.unwrap();
     let pid = rustix::process::Pid::from_child(&engine.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -133,7 +139,13 @@ async fn nothing_secret_is_ever_said() {
     for told in ["a token was not accepted", "publishing pauses", "a request was refused"] {
         assert!(said.contains(told), "{told} is not in the log");
     }
+    assert!(said.contains("\"DEBUG\"") && said.contains("lapin"), "what libraries say is in the log");
+    // As bytes, too, in the ways in which a library prints a buffer.
+    let bytes = CANARY.as_bytes();
+    let decimal = bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    let hex: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
     for (text, story) in [(&said, "the log"), (&answers, "the answers")] {
+        assert!(!text.contains(&decimal) && !text.contains(&hex), "{story} has the bytes of a secret");
         let at = text.find(CANARY);
         assert_eq!(
             at,
