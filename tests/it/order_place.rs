@@ -52,7 +52,7 @@ async fn of_1000_orders_by_one_user_the_limit_wins() {
     app.user_with(1, 10_000).await;
     let buy = async |index: u64| {
         let mut order = order(1, 1, 1);
-        order["payment"] = json!(if index % 2 == 0 { "now" } else { "later" });
+        order["payment"] = json!(if index.is_multiple_of(2) { "now" } else { "later" });
         app.post_once("/orders", &format!("order {index}"), order).await
     };
     let answers = join_all((0..1_000).map(buy)).await;
