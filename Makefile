@@ -11,10 +11,10 @@ ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz-api lint
+.PHONY: help setup run test test-mutants fuzz-api lint
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: servers, a C compiler (asks for nothing; says what it cannot do)
 	@sh ops/setup.sh
@@ -25,6 +25,9 @@ run: setup ## build the release and start it with private servers and a demo cat
 
 test: setup ## run all tests, against private servers
 	cargo test $(ARGS)
+
+test-mutants: setup ## take one mechanism away at a time: does the test that proves it fail?
+	ops/mutants.sh
 
 fuzz-api: ## compare the API with its OpenAPI document, by schemathesis (MAX_EXAMPLES=200: longer)
 	@sh ops/setup.sh fuzz-api

@@ -1,5 +1,7 @@
 //! The engine in one process: API, worker and node over three servers. Only here settings are handed out.
 
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,8 +53,9 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
         .with_max_times(18);
-    let mysql = (|| mysql::connect(&settings.mysql_url, settings.mysql_connections))
+    let mysql = (|| mysql::connect(&settings.mysql_url, &settings.tls_ca_file, settings.mysql_connections))
         .retry(patience)
+        .when(|error| !is_final(error) && !mysql::is_final(error))
         .notify(|error, _| tracing::warn!(%error, "mysql does not answer yet"))
         .await
         .with_context(|| format!("cannot connect to MySQL at {}", settings.mysql_url))?;
@@ -62,6 +65,7 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
     let server = redis_server(&settings)?;
     let scripts = (|| Scripts::connect(server.clone(), settings.cells(), settings.stream_bound()))
         .retry(patience)
+        .when(|error| !is_final(error))
         .notify(|error, _| tracing::warn!(%error, "redis does not answer yet"))
         .await
         .with_context(|| format!("cannot connect to Redis at {}", settings.redis_url))?;
@@ -70,7 +74,23 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
 
 fn redis_server(settings: &Settings) -> anyhow::Result<RedisServer> {
     let reply_timeout = Duration::from_millis(settings.redis_reply_timeout_ms);
-    Ok(RedisServer::new(settings.redis_url.expose(), reply_timeout)?)
+    Ok(RedisServer::new(settings.redis_url.expose(), &settings.tls_ca_file, reply_timeout)?)
+}
+
+/// Whether a server's certificate was refused: asking again brings the same one.
+fn is_final(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // What the Redis library gives is shared.
+        let shared = error.downcast_ref::<Arc<dyn Error + Send + Sync>>().map(|it| it.downcast_ref());
+        let io = shared.unwrap_or_else(|| error.downcast_ref::<io::Error>());
+        let inner = io.and_then(io::Error::get_ref).and_then(|it| it.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(_)) = inner {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl Connections {

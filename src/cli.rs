@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::Table;
 use firstcome::app::{self, Connections, Engine, Role, check_exposure, check_protection};
 use firstcome::cell::{CellId, CellState};
-use firstcome::config::{DEV_DEFAULTS, Secret, Settings};
+use firstcome::config::{DEV_DEFAULTS, Settings};
 use firstcome::dev::run::DevOptions;
 use firstcome::ids::UserId;
 use firstcome::mysql::cells;
@@ -145,7 +145,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Serve { role, allow_insecure, require_durable } => {
                 serve(settings, role, allow_insecure, require_durable).await
             }
-            Command::Migrate => migrate(&settings.mysql_url).await,
+            Command::Migrate => migrate(&settings).await,
             Command::Seed(plan) => seed_all(settings, plan).await,
             Command::Audit => audit_all(settings).await,
             Command::Cell(command) => cell(settings, command).await,
@@ -186,8 +186,9 @@ async fn serve(
     Ok(())
 }
 
-async fn migrate(url: &Secret) -> anyhow::Result<()> {
-    mysql::migrate(url).await.with_context(|| format!("cannot migrate {url}"))?;
+async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let url = &settings.mysql_url;
+    mysql::migrate(url, &settings.tls_ca_file).await.with_context(|| format!("cannot migrate {url}"))?;
     println!("the schema at {url} is up to date");
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! A wrong value stops the start with the key, the value and what is allowed.
 
+mod authorities;
 mod list;
 mod secret;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::Cells;
 use crate::money::{AMOUNT_MAX, Amount, PRICE_MAX};
 
+pub use authorities::Authorities;
 pub use list::{List, Network, Origin};
 pub use secret::{Passphrase, Secret};
 
@@ -38,12 +40,16 @@ pub struct Settings {
     /// What `type` of a problem is prefixed with, such as `https://shop.example`. Default: nothing.
     pub public_url: String,
 
-    /// `redis://[user:password@]host:port/[db]`, or `rediss://` for TLS.
+    /// `redis://[user:password@]host:port/[db]`, or `rediss://` for TLS, with the server's certificate verified.
     pub redis_url: Secret,
-    /// `mysql://user[:password]@host:port/database`; the database must exist.
+    /// `mysql://user[:password]@host:port/database`; the database must exist. `?ssl-mode=VERIFY_IDENTITY` for TLS with
+    /// the server's certificate verified.
     pub mysql_url: Secret,
-    /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS, with the server's certificate verified.
     pub amqp_url: Secret,
+    /// PEM file of the authorities that signed the certificates of these three servers. Default: none, and the public
+    /// authorities in the binary count. Read at the start only.
+    pub tls_ca_file: Authorities,
     /// Number of cells: fixed when the database is created. Only 1 in this release.
     pub cells: u16,
 
@@ -143,6 +149,7 @@ impl Default for Settings {
             redis_url: Secret::new("redis://127.0.0.1:6379/"),
             mysql_url: Secret::new("mysql://root@127.0.0.1:3306/firstcome"),
             amqp_url: Secret::new("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            tls_ca_file: Authorities::default(),
             cells: 1,
             redis_reply_timeout_ms: 2_000,
             mysql_connections: 16,
@@ -232,8 +239,12 @@ const FORMS: &[(&str, &str)] = &[
     ("self_service", "true or false"),
     ("public_url", "nothing, or a URL such as https://shop.example"),
     ("redis_url", "redis://host:port/ or rediss://host:port/"),
-    ("mysql_url", "mysql://user:password@host:port/database"),
+    (
+        "mysql_url",
+        "mysql://user:password@host:port/database, and ssl-mode, ssl-ca, ssl-cert, ssl-key behind a ?",
+    ),
     ("amqp_url", "amqp://user:password@host:port/vhost or amqps://…"),
+    ("tls_ca_file", "nothing, or a PEM file of certificates"),
     ("amqp_exchange", "1 to 255 characters"),
     ("amqp_queue", "1 to 255 characters"),
     ("trusted_proxies", "addresses and networks such as 10.0.0.0/8"),
@@ -317,6 +328,14 @@ impl Settings {
                 return refuse(key, url.to_string());
             }
         }
+        // It would have the certificate go unverified.
+        if self.redis_url.expose().contains('#') {
+            return refuse("redis_url", format!("{}: a fragment", self.redis_url));
+        }
+        // The library passes over what it does not know, and so over a wish for TLS in other words.
+        if let Some(parameter) = unknown_parameter(&self.mysql_url) {
+            return refuse("mysql_url", format!("{}: the parameter {parameter:?}", self.mysql_url));
+        }
         for (key, name) in [("amqp_exchange", &self.amqp_exchange), ("amqp_queue", &self.amqp_queue)] {
             if !(1..=255).contains(&name.len()) {
                 return refuse(key, format!("{name:?}"));
@@ -324,6 +343,28 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// What a MySQL URL may have behind its `?`, other spellings of the library apart.
+const MYSQL_PARAMETERS: [&str; 12] = [
+    "ssl-mode",
+    "sslmode",
+    "ssl-ca",
+    "sslca",
+    "ssl-cert",
+    "sslcert",
+    "ssl-key",
+    "sslkey",
+    "charset",
+    "collation",
+    "socket",
+    "statement-cache-capacity",
+];
+
+fn unknown_parameter(mysql_url: &Secret) -> Option<String> {
+    let query = mysql_url.expose().split_once('?').map_or("", |it| it.1);
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned());
+    names.find(|it| !MYSQL_PARAMETERS.contains(&it.as_str()))
 }
 
 fn keys() -> impl Iterator<Item = &'static str> {

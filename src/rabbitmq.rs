@@ -8,11 +8,12 @@ use futures::stream::FuturesOrdered;
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
+use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 
-use crate::config::Secret;
+use crate::config::{Authorities, Secret};
 
 /// One message on its way.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,9 @@ pub enum Outcome {
 pub enum PublishError {
     #[error("amqp: {0}")]
     Amqp(#[from] lapin::Error),
-    #[error("no confirm within {0:?}")]
+    #[error("cannot connect to RabbitMQ at {url}: {source}")]
+    Connect { url: Secret, source: lapin::Error },
+    #[error("no answer within {0:?}")]
     TimedOut(Duration),
 }
 
@@ -63,15 +66,21 @@ pub struct Publisher {
 impl Publisher {
     /// Connects and declares the topology: a durable topic exchange, and a quorum queue that refuses
     /// (instead of dropping the oldest message) where a policy limits its length.
+    /// `amqps://` trusts these authorities beside the public ones.
     pub async fn connect(
         url: &Secret,
+        authorities: &Authorities,
         exchange: &str,
         queue: &str,
         timeout: Duration,
     ) -> Result<Self, PublishError> {
         within(timeout, async {
             let properties = ConnectionProperties::default().with_connection_name("firstcome".into());
-            let connection = Connection::connect(url.expose(), properties).await?;
+            let tls = OwnedTLSConfig { identity: None, cert_chain: authorities.pem().map(str::to_owned) };
+            let runtime = lapin::runtime::default_runtime()?;
+            let connection = Connection::connect_with_config(url.expose(), properties, tls, runtime).await;
+            let connection =
+                connection.map_err(|source| PublishError::Connect { url: url.clone(), source })?;
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };

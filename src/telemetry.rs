@@ -5,7 +5,11 @@ pub mod samples;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -14,15 +18,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs to standard error; `RUST_LOG` chooses what, `info` by default.
+/// Logs to standard error; `RUST_LOG` chooses what, `info` by default. Other crates say no more than `debug`: at
+/// `trace` they print what they send, such as the password for RabbitMQ.
 pub fn install_logs(format: LogFormat) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,lapin=warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
+    let discreet = filter_fn(|it| *it.level() <= Level::DEBUG || it.target().starts_with("firstcome"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(discreet)).with(filter).init();
 }
 
 /// Upper bounds in seconds, from half a millisecond to what a client's time-out is.

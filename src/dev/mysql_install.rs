@@ -1,6 +1,11 @@
 //! The first start of a private MariaDB or MySQL: making its data folder.
 
-use std::{ffi::OsString, fs, path::Path, process::Command};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::dev::{
     binaries::{SqlFlavour, find_program, is_executable},
@@ -33,6 +38,7 @@ pub(super) async fn initialise(
         }
     };
     command.arg(path_option("--datadir", &half_made));
+    command.arg(path_option("--tmpdir", &temporary(data_dir)?));
 
     // Only once the last installer has left: its reaper may be killing it at this moment.
     data_folder::wait_until_left(INSTALLER, data_dir).await?;
@@ -46,6 +52,14 @@ pub(super) async fn initialise(
     data_folder::create_for(INSTALLER, &half_made)?;
     ServerProcess::spawn(INSTALLER, &mut command, data_dir).await?.wait_success().await?;
     fs::rename(&half_made, &folder).map_err(data_folder::io_error(INSTALLER, "cannot rename", &half_made))
+}
+
+/// A folder of its own for temporary tables: a MariaDB that starts deletes what it finds in a shared one, also what
+/// another server is working with.
+pub(super) fn temporary(data_dir: &Path) -> Result<PathBuf, ServerError> {
+    let folder = data_dir.join("mysql.tmp");
+    data_folder::create_for(INSTALLER, &folder)?;
+    Ok(folder)
 }
 
 /// MariaDB's script that makes a data folder; it lies beside the server or in `PATH`.

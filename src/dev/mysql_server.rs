@@ -11,7 +11,7 @@ use std::{
 use crate::dev::{
     binaries::ServerBinaries,
     data_folder,
-    mysql_install::{initialise, path_option, user_option},
+    mysql_install::{initialise, path_option, temporary, user_option},
     process::ServerProcess,
     readiness::mysql_is_ready,
     server_error::ServerError,
@@ -110,6 +110,7 @@ async fn launch(
     let init_file = data_dir.join("mysql-init.sql");
     data_folder::write(SERVER, &init_file, INIT_SQL)?;
     let socket = socket(data_dir, port);
+    let temporary = temporary(data_dir)?;
     // MySQL leaves a lock behind when it is killed, and then refuses to start for as long as any
     // process has the pid written in there, be it a zombie. Nobody uses this folder by now.
     data_folder::wait_until_left(SERVER, data_dir).await?;
@@ -125,6 +126,7 @@ async fn launch(
         .arg(path_option("--socket", &socket))
         .arg(path_option("--pid-file", &data_dir.join("mysql.pid")))
         .arg(path_option("--init-file", &init_file))
+        .arg(path_option("--tmpdir", &temporary))
         .arg(format!("--port={port}"))
         .arg("--bind-address=127.0.0.1")
         // Else a few hang-ups from 127.0.0.1 would block that address.

@@ -13,7 +13,7 @@ use super::{
     demo, ports, reaper,
 };
 use crate::app::{Engine, Role, check_exposure};
-use crate::config::{Auth, Secret, Settings};
+use crate::config::{Auth, Authorities, Secret, Settings};
 use crate::identity::Tokens;
 use crate::{mysql, telemetry};
 
@@ -109,7 +109,7 @@ pub async fn run(
     };
     servers.name_in(&mut settings);
     settings.max_in_flight = settings.max_in_flight.max(1_024);
-    mysql::migrate(&settings.mysql_url).await?;
+    mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await?;
     let engine = Engine::start(settings.clone(), Role::All, true, telemetry::install_metrics()?).await?;
     if !engine.wait_until_open(OPENING).await {
         bail!("the cell did not open within {OPENING:?}; see the log above");
@@ -152,6 +152,8 @@ impl Servers {
         settings.redis_url = Secret::new(self.redis.url());
         settings.mysql_url = Secret::new(format!("{}firstcome", self.mysql.url()));
         settings.amqp_url = Secret::new(self.rabbitmq.url());
+        // They speak no TLS.
+        settings.tls_ca_file = Authorities::default();
     }
 
     /// Reports each server that dies, and starts it again where that was asked for. Ends only on an error.

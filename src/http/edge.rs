@@ -150,6 +150,11 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
 impl Edge {
     /// Lets a request through to its handler, or refuses it.
     async fn answer(&self, route: &str, mut request: Request, next: Next) -> Response {
+        if is_doubtfully_coded(request.headers()) {
+            let refused = Problem::parameter("Transfer-Encoding", "must be chunked, and nothing else");
+            // Where this body ends is anybody's guess; so nothing behind it is read.
+            return ([(header::CONNECTION, "close")], refused).into_response();
+        }
         if NEVER_LIMITED.contains(&route) {
             return run(request, next).await;
         }
@@ -175,6 +180,14 @@ impl Edge {
             None => run(request, next).await,
         }
     }
+}
+
+/// Whether a body is coded in more than chunks. The library looks at the last coding only: `chunked, chunked` would be
+/// one pair of brackets here and two in a proxy, and `gzip, chunked` is nothing that a handler could read.
+fn is_doubtfully_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |it: &HeaderValue| it.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_some_and(|it| !is_chunked(it)) || codings.next().is_some()
 }
 
 /// Hands a request to its handler, and survives that.

@@ -25,7 +25,7 @@ use chrono::NaiveDateTime;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{Connection, Executor, MySqlConnection};
 
-use crate::config::Secret;
+use crate::config::{Authorities, Secret};
 use crate::time::{Millis, from_millis};
 
 /// The schema, in the binary.
@@ -37,10 +37,14 @@ const SILENCE_SECONDS: u32 = 15;
 
 /// Connects to the database that the URL names.
 ///
-/// TLS is used where the server offers it, except on this machine, where it only costs time; an
-/// `ssl-mode` in the URL decides otherwise.
-pub async fn connect(url: &Secret, connections: u32) -> Result<MySqlPool, sqlx::Error> {
-    let options = options(url).await?;
+/// TLS is as the URL's `ssl-mode` says. Without one the server's certificate is verified where authorities are named;
+/// else TLS is used where the server offers it, except on this machine, where it only costs time.
+pub async fn connect(
+    url: &Secret,
+    authorities: &Authorities,
+    connections: u32,
+) -> Result<MySqlPool, sqlx::Error> {
+    let options = options(url, authorities).await?;
     MySqlPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
@@ -55,10 +59,32 @@ async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::E
     sqlx::query("SET SESSION wait_timeout = ?").bind(SILENCE_SECONDS).execute(connection).await.map(|_| ())
 }
 
-async fn options(url: &Secret) -> Result<MySqlConnectOptions, sqlx::Error> {
+/// What the URL says of TLS, and the authorities where it names none.
+fn secured(url: &Secret, authorities: &Authorities) -> Result<MySqlConnectOptions, sqlx::Error> {
     let options: MySqlConnectOptions = url.expose().parse()?;
+    let options = match authorities.pem() {
+        Some(pem) if !names(url, &["ssl-ca", "sslca"]) => options.ssl_ca_from_pem(pem.as_bytes().to_vec()),
+        _ => options,
+    };
+    // Who names authorities wants the server to show its certificate.
+    let verifies = authorities.pem().is_some() || names(url, &["ssl-ca", "sslca"]);
+    let undecided = !names(url, SSL_MODE);
+    Ok(if verifies && undecided { options.ssl_mode(MySqlSslMode::VerifyIdentity) } else { options })
+}
+
+/// How a URL may spell it.
+const SSL_MODE: &[&str] = &["ssl-mode", "sslmode"];
+
+/// Whether the URL has one of these parameters.
+fn names(url: &Secret, parameters: &[&str]) -> bool {
+    let query = url.expose().split_once('?').map_or("", |it| it.1);
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| parameters.contains(&&*name))
+}
+
+async fn options(url: &Secret, authorities: &Authorities) -> Result<MySqlConnectOptions, sqlx::Error> {
+    let options = secured(url, authorities)?;
     let local = ["127.0.0.1", "localhost", "[::1]", "::1"].contains(&options.get_host());
-    if !local || url.expose().contains("ssl-mode") {
+    if !local || names(url, SSL_MODE) || matches!(options.get_ssl_mode(), MySqlSslMode::VerifyIdentity) {
         return Ok(options);
     }
     // A password over plain TCP needs an RSA exchange that this build leaves out; then TLS stays.
@@ -68,8 +94,8 @@ async fn options(url: &Secret) -> Result<MySqlConnectOptions, sqlx::Error> {
 }
 
 /// Creates the database that the URL names, where it is missing.
-async fn create_database(url: &Secret) -> Result<(), sqlx::Error> {
-    let options: MySqlConnectOptions = url.expose().parse()?;
+async fn create_database(url: &Secret, authorities: &Authorities) -> Result<(), sqlx::Error> {
+    let options = secured(url, authorities)?;
     let name = options.get_database().unwrap_or("firstcome").replace('`', "``");
     // An empty database name connects to the server alone.
     let mut connection = MySqlConnection::connect_with(&options.database("")).await?;
@@ -80,23 +106,28 @@ async fn create_database(url: &Secret) -> Result<(), sqlx::Error> {
 }
 
 /// Creates the database where it is missing, and brings its schema up to date.
-pub async fn migrate(url: &Secret) -> Result<(), sqlx::Error> {
-    create_database(url).await?;
-    let pool = connect(url, 1).await?;
+pub async fn migrate(url: &Secret, authorities: &Authorities) -> Result<(), sqlx::Error> {
+    create_database(url, authorities).await?;
+    let pool = connect(url, authorities, 1).await?;
     MIGRATIONS.run(&pool).await?;
     pool.close().await;
     Ok(())
 }
 
-/// A row holds what this release cannot read.
 /// A time for a DATETIME column. Bound as `DateTime<Utc>` it would go as a TIMESTAMP, and MariaDB 10.11 makes NULL of
 /// one behind January 2038.
 fn datetime(at_ms: Millis) -> NaiveDateTime {
     from_millis(at_ms).naive_utc()
 }
 
+/// A row holds what this release cannot read.
 fn decode(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
+}
+
+/// Whether connecting again must fail in the same way: TLS that the server does not have, a URL that cannot be meant.
+pub fn is_final(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Configuration(_))
 }
 
 /// Whether the error is about the data of one statement, so that trying again cannot help.

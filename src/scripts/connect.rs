@@ -6,7 +6,12 @@ use std::time::Duration;
 use deadpool_redis::{PoolConfig, Runtime, Timeouts};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    TlsCertificates,
+};
+
+use crate::config::Authorities;
 
 /// Longest wait for a reply to bulk work (a chunk of a rebuild, a page of an audit).
 const BULK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,14 +32,25 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Reads a `redis://` or `rediss://` URL; connects to nothing yet.
-    pub fn new(url: &str, reply_timeout: Duration) -> Result<Self, RedisError> {
+    /// Reads a `redis://` or `rediss://` URL; connects to nothing yet. `rediss://` trusts these authorities alone, where
+    /// there are any, and the public ones else.
+    pub fn new(url: &str, authorities: &Authorities, reply_timeout: Duration) -> Result<Self, RedisError> {
         let settings = TcpSettings::default().set_nodelay(true);
         // A server that vanished without a word is given up after this, not after TCP's quarter of an hour.
         #[cfg(target_os = "linux")]
         let settings = settings.set_user_timeout(DEAD_PEER_TIMEOUT);
         let info = url.into_connection_info()?.set_tcp_settings(settings);
-        let client = redis::Client::open(info.clone())?;
+        // The library's name would be one more command that the server's ACL must allow, and 7.0 does not know it.
+        let greeting = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_redis_settings(greeting);
+        let client = match authorities.pem() {
+            Some(pem) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
+                let root_cert = Some(pem.as_bytes().to_vec());
+                redis::Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })?
+            }
+            _ => redis::Client::open(info)?,
+        };
+        let info = client.get_connection_info().clone();
         Ok(Self { info, client, reply_timeout })
     }
 
@@ -46,7 +62,8 @@ impl RedisServer {
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(100));
-        self.client.get_connection_manager_with_config(config).await
+        let connected = self.client.get_connection_manager_with_config(config).await;
+        connected.map_err(|error| self.explained(error))
     }
 
     /// A connection of one's own that fails for good when the server goes away.
@@ -54,7 +71,19 @@ impl RedisServer {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(BULK_TIMEOUT));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        connected.map_err(|error| self.explained(error))
+    }
+
+    /// A Redis without TLS takes the greeting for half a command and waits for the rest: all that is seen of it is its
+    /// silence.
+    fn explained(&self, error: RedisError) -> RedisError {
+        match self.info.addr() {
+            ConnectionAddr::TcpTls { .. } if error.is_timeout() => {
+                (ErrorKind::Io, "timed out (TLS is asked for: does this port speak it?)").into()
+            }
+            _ => error,
+        }
     }
 
     /// Connections for large replies, so that they do not stand in the way of small ones.

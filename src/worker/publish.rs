@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::cell::{CellId, Seq};
+use crate::config::Settings;
 use crate::message::message_id;
 use crate::mysql::named_lock::NamedLock;
 use crate::mysql::outbox::{self, OutboxRow};
@@ -99,7 +100,8 @@ async fn publish_while_locked(
 async fn connect(worker: &Worker) -> Result<Publisher, PublishError> {
     let settings = &worker.settings;
     let timeout = Duration::from_millis(settings.publish_timeout_ms);
-    Publisher::connect(&settings.amqp_url, &settings.amqp_exchange, &settings.amqp_queue, timeout).await
+    let Settings { amqp_url, tls_ca_file, amqp_exchange, amqp_queue, .. } = &**settings;
+    Publisher::connect(amqp_url, tls_ca_file, amqp_exchange, amqp_queue, timeout).await
 }
 
 /// Sends the oldest messages and deletes exactly the confirmed ones.

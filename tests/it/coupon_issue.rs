@@ -54,6 +54,29 @@ async fn of_900_claims_for_100_coupons_exactly_100_win() {
     app.finish().await;
 }
 
+/// One user, or who calls themself that, sends 1,000 claims at once, by both calls, each under a key of its own or none.
+/// Goal: one unit is theirs, and the pool is there for all others.
+#[tokio::test]
+async fn of_1000_claims_by_one_user_one_wins() {
+    let app = TestApp::start().await;
+    app.campaign(7, 1_000, json!({})).await;
+    app.user_with(1, 0).await;
+    let claim = async |index: u64| match index % 4 {
+        0 => app.post("/coupons/7/issue", json!({"userId": 1})).await,
+        1 => app.post_once("/coupons/7/issue", &format!("key {index}"), json!({"userId": 1})).await,
+        2 => app.post("/coupons", json!({"userId": 1, "couponId": 7})).await,
+        _ => app.post_once("/coupons", &format!("key {index}"), json!({"userId": 1, "couponId": 7})).await,
+    };
+    let answers = join_all((0..1_000).map(claim)).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == StatusCode::CREATED);
+    assert_eq!(won.len(), 1);
+    assert!(lost.iter().all(|it| it.code() == "coupon_already_issued"), "{lost:?}");
+    assert_eq!(app.get("/coupons").await.body[0]["remaining"], 999);
+    app.drain_events().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM coupon_issues").await, 1);
+    app.finish().await;
+}
+
 /// One coupon in four orders at once, 200 times. Goal: one order has it, the others are told that it is used.
 #[tokio::test]
 async fn a_coupon_is_used_by_one_order_of_four() {

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use firstcome::app;
-use firstcome::config::{Secret, Settings};
+use firstcome::config::{Authorities, Secret, Settings};
 use firstcome::dev::{MysqlOptions, PrivateMysql, PrivateRedis, RedisOptions, ports};
 use firstcome::durability::{Durability, DurabilityError, look};
 use firstcome::mysql;
@@ -17,7 +17,7 @@ use super::test_app::fresh_settings;
 use super::test_servers::{self, binaries, fresh_folder, start_redis};
 
 async fn looked(url: &str, mysql: &MySqlPool) -> Result<Durability, DurabilityError> {
-    look(&RedisServer::new(url, Duration::from_secs(20)).unwrap(), mysql).await
+    look(&RedisServer::new(url, &Authorities::default(), Duration::from_secs(20)).unwrap(), mysql).await
 }
 
 /// Settings that are weaker than they should be, with their values.
@@ -33,7 +33,9 @@ async fn set(redis: &PrivateRedis, setting: &str, value: &str) {
 
 async fn pool() -> MySqlPool {
     let servers = test_servers::shared().await;
-    mysql::connect(&Secret::new(format!("{}mysql", servers.mysql_url)), 4).await.unwrap()
+    mysql::connect(&Secret::new(format!("{}mysql", servers.mysql_url)), &Authorities::default(), 4)
+        .await
+        .unwrap()
 }
 
 /// Goal: what `dev` and `ops/` set has no weakness; each weaker setting is named with its value.
@@ -111,7 +113,9 @@ async fn each_weak_setting_of_mysql_is_named() {
     let port = ports::free().unwrap();
     let server =
         PrivateMysql::start(&binaries(), &fresh_folder(), port, MysqlOptions::default()).await.unwrap();
-    let mysql = mysql::connect(&Secret::new(format!("{}mysql", server.url())), 4).await.unwrap();
+    let mysql = mysql::connect(&Secret::new(format!("{}mysql", server.url())), &Authorities::default(), 4)
+        .await
+        .unwrap();
     assert_eq!(weak(&redis.url(), &mysql).await, []);
     for value in [0, 2] {
         let sql = format!("SET GLOBAL innodb_flush_log_at_trx_commit = {value}");
@@ -152,7 +156,7 @@ fn ended(mut child: Child) -> String {
 async fn weak_servers_are_refused_where_that_is_asked_for() {
     let (redis, _folder) = test_servers::redis().await;
     let settings = fresh_settings(redis.url()).await;
-    mysql::migrate(&settings.mysql_url).await.unwrap();
+    mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
     let refused = serve(&settings, &["--require-durable"]).output().unwrap();
     assert!(!refused.status.success());
     let told = text(&refused);

@@ -167,6 +167,28 @@ async fn whoever_has_no_valid_token_is_refused_by_every_call() {
     shop.app.finish().await;
 }
 
+/// Goal: asking for the head alone is no way around a token.
+#[tokio::test]
+async fn a_head_needs_a_token_too() {
+    let shop = Shop::open(|_| ()).await;
+    let readings =
+        CALLS.iter().filter(|it| it.method == "GET" && it.whose != For::All && !it.target.contains('$'));
+    let mut asked = 0;
+    for call in readings {
+        for (token, accepted) in [(None, false), (Some(shop.signer.user(2)), call.whose == For::Known)] {
+            let header = token.map(|it| bearer(&it));
+            let headers: Vec<&[u8]> = header.iter().map(|it| it.as_bytes()).collect();
+            let mut wire = Wire::connect(&shop.app).await;
+            wire.write(&request(&format!("HEAD {}", call.target), &headers, b"")).await;
+            let answer = wire.head().await.unwrap();
+            assert_eq!(answer.status.is_success(), accepted, "{call:?}: {answer:?}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 15, "{asked}");
+    shop.app.finish().await;
+}
+
 /// Goal: what is another's does not exist, money and administration are forbidden, and nothing happens.
 #[tokio::test]
 async fn a_user_reaches_only_their_own() {

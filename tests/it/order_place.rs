@@ -42,6 +42,27 @@ async fn fifty_units_go_to_exactly_fifty_of_500_buyers() {
     app.finish().await;
 }
 
+/// One user, or their program, sends 1,000 orders at once for a product that allows two units. Goal: two are theirs, and
+/// the rest of the stock is there for all others.
+#[tokio::test]
+async fn of_1000_orders_by_one_user_the_limit_wins() {
+    let app = TestApp::start().await;
+    let limited = json!({"name": "limited", "price": 1, "stock": 5_000, "limitPerUser": 2});
+    assert_eq!(app.put("/admin/products/1", limited).await.status, StatusCode::CREATED);
+    app.user_with(1, 10_000).await;
+    let buy = async |index: u64| {
+        let mut order = order(1, 1, 1);
+        order["payment"] = json!(if index.is_multiple_of(2) { "now" } else { "later" });
+        app.post_once("/orders", &format!("order {index}"), order).await
+    };
+    let answers = join_all((0..1_000).map(buy)).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == StatusCode::CREATED);
+    assert_eq!(won.len(), 2);
+    assert!(lost.iter().all(|it| it.code() == "purchase_limit_exceeded"), "{lost:?}");
+    assert_eq!(app.stock(1).await, 4_998);
+    app.finish().await;
+}
+
 /// 64 purchases at once by one user who can afford 10. Goal: 10 are paid, the wallet is empty.
 #[tokio::test]
 async fn a_wallet_pays_for_exactly_what_it_holds() {

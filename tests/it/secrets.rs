@@ -46,7 +46,7 @@ fn command(settings: &Settings, log: &Path, arguments: &[&str]) -> Command {
         .env("FIRSTCOME_JWT_SECRET", JWT)
         .env("FIRSTCOME_JWT_AUDIENCE", AUDIENCE)
         .env("FIRSTCOME_JWT_ISSUER", ISSUER)
-        .env("RUST_LOG", "debug")
+        .env("RUST_LOG", "trace")
         .env("RUST_BACKTRACE", "1");
     command
 }
@@ -72,9 +72,9 @@ async fn nothing_secret_is_ever_said() {
     let (mut redis, folder) = test_servers::redis().await;
     let mut settings = fresh_settings(redis.url()).await;
     settings.listen.set_port(ports::free().unwrap());
-    mysql::migrate(&settings.mysql_url).await.unwrap();
+    mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
     let database = settings.mysql_url.expose().rsplit_once('/').unwrap().1;
-    let pool = mysql::connect(&settings.mysql_url, 4).await.unwrap();
+    let pool = mysql::connect(&settings.mysql_url, &settings.tls_ca_file, 4).await.unwrap();
     let user = format!("CREATE USER IF NOT EXISTS shop IDENTIFIED BY '{}'", password("mysql"));
     for sql in [user, format!("GRANT ALL ON {database}.* TO shop")] {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
@@ -124,6 +124,12 @@ async fn nothing_secret_is_ever_said() {
         }
     }
     assert!(answers.contains("dependency_down") && answers.contains("unauthenticated"), "{answers}");
+    for path in ["/metrics", "/readyz", "/openapi.json", &format!("/{CANARY}"), &format!("/users/{CANARY}")] {
+        let told = client.get(format!("{url}{path}")).bearer_auth(&tokens[0]).send().await.unwrap();
+        let (headers, text) = (told.headers().clone(), told.text().await.unwrap());
+        assert!(path != "/metrics" || text.contains("firstcome_http_request_duration_seconds"), "{text}");
+        answers += &format!("{headers:?} {text}");
+    }
     redis.restart().await.unwrap();
     let pid = rustix::process::Pid::from_child(&engine.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -133,7 +139,13 @@ async fn nothing_secret_is_ever_said() {
     for told in ["a token was not accepted", "publishing pauses", "a request was refused"] {
         assert!(said.contains(told), "{told} is not in the log");
     }
+    assert!(said.contains("\"DEBUG\"") && said.contains("lapin"), "what libraries say is in the log");
+    // As bytes, too, in the ways in which a library prints a buffer.
+    let bytes = CANARY.as_bytes();
+    let decimal = bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    let hex: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
     for (text, story) in [(&said, "the log"), (&answers, "the answers")] {
+        assert!(!text.contains(&decimal) && !text.contains(&hex), "{story} has the bytes of a secret");
         let at = text.find(CANARY);
         assert_eq!(
             at,
@@ -152,7 +164,7 @@ async fn nothing_secret_is_ever_said() {
 async fn commands_that_fail_keep_their_secrets() {
     let (redis, folder) = test_servers::redis().await;
     let settings = fresh_settings(redis.url()).await;
-    mysql::migrate(&settings.mysql_url).await.unwrap();
+    mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
     let log = folder.join("commands.log");
     for arguments in [
         &["--help"][..],

@@ -129,10 +129,11 @@ impl TestApp {
         (Self::start_on(redis, folder, change).await, clock)
     }
 
-    async fn start_on(redis: PrivateRedis, folder: PathBuf, change: impl FnOnce(&mut Settings)) -> Self {
+    /// Starts an engine on a Redis that the test has started.
+    pub async fn start_on(redis: PrivateRedis, folder: PathBuf, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = fresh_settings(redis.url()).await;
         change(&mut settings);
-        mysql::migrate(&settings.mysql_url).await.unwrap();
+        mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
         let client = reqwest::Client::builder().pool_max_idle_per_host(64).build().unwrap();
         let mut app = Self { settings, redis, folder, engine: None, client, finished: false };
         app.start_engine().await;

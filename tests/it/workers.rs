@@ -46,7 +46,8 @@ async fn a_zombie_worker_writes_nothing() {
     app.stop_engine().await;
     app.settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
     let _api = EngineProcess::start(&app.settings, "api");
-    let mysql = firstcome::mysql::connect(&app.settings.mysql_url, 4).await.unwrap();
+    let mysql =
+        firstcome::mysql::connect(&app.settings.mysql_url, &app.settings.tls_ca_file, 4).await.unwrap();
     let count = async |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(&mysql).await.unwrap();
     let until = async |sql: &'static str, wanted: i64| {
         let deadline = Instant::now() + Duration::from_secs(90);

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use firstcome::cell::{CellId, Cells, Fence, Position};
+use firstcome::config::Authorities;
 use firstcome::dev::{PrivateRedis, RedisOptions};
 use firstcome::scripts::Scripts;
 use firstcome::scripts::connect::RedisServer;
@@ -60,8 +61,8 @@ impl World {
     /// Opens the cell in its first epoch. The scripts are called at `url`, which leads to that Redis.
     pub async fn open(url: String, redis: PrivateRedis, clock: TestClock) -> Self {
         let patience = std::time::Duration::from_secs(20);
-        let server = RedisServer::new(&url, patience).unwrap();
-        let own = RedisServer::new(&redis.url(), patience).unwrap();
+        let server = RedisServer::new(&url, &Authorities::default(), patience).unwrap();
+        let own = RedisServer::new(&redis.url(), &Authorities::default(), patience).unwrap();
         let scripts = Scripts::connect(server, Cells::new(1).unwrap(), STREAM_BOUND).await.unwrap();
         let taken = CellInRecovery::take(own.own_connection().await.unwrap(), CELL, EPOCH).await;
         let (recovery, _) = taken.expect("nobody else has the cell");
