@@ -11,7 +11,7 @@ ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-mutants fuzz-api lint
+.PHONY: help setup run test test-mutants test-upgrade fuzz-api lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ test: setup ## run all tests, against private servers
 
 test-mutants: setup ## take one mechanism away at a time: does the test that proves it fail?
 	ops/mutants.sh
+
+test-upgrade: setup ## the release before and this one on the same data at once (PREVIOUS=tag or commit)
+	ops/test-upgrade.sh
 
 fuzz-api: ## compare the API with its OpenAPI document, by schemathesis (MAX_EXAMPLES=200: longer)
 	@sh ops/setup.sh fuzz-api

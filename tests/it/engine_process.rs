@@ -1,5 +1,6 @@
 //! The engine as a process of its own, for tests that kill it.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use firstcome::config::Settings;
@@ -11,7 +12,12 @@ pub struct EngineProcess {
 
 impl EngineProcess {
     pub fn start(settings: &Settings, role: &str) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_firstcome"))
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_firstcome")), settings, role)
+    }
+
+    /// The same with the program of another release.
+    pub fn start_program(program: &Path, settings: &Settings, role: &str) -> Self {
+        let child = Command::new(program)
             .args(["serve", "--role", role])
             .env("FIRSTCOME_LISTEN", settings.listen.to_string())
             .env("FIRSTCOME_REDIS_URL", settings.redis_url.expose())

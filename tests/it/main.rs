@@ -51,6 +51,7 @@ mod sleepers;
 mod slow_clients;
 mod smuggling;
 mod tls;
+mod upgrade;
 mod wait_persisted;
 mod watermark;
 mod workers;
