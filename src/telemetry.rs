@@ -100,8 +100,11 @@ fn describe() {
         describe_counter!(name, help);
         counter!(name).increment(0);
     }
-    describe_counter!("firstcome_publish_refusals_total", "Messages that RabbitMQ returned or refused");
-    for reason in ["returned", "refused"] {
+    describe_counter!(
+        "firstcome_publish_refusals_total",
+        "Messages that RabbitMQ returned, refused, or did not confirm in time; they are sent again"
+    );
+    for reason in ["returned", "refused", "late"] {
         counter!("firstcome_publish_refusals_total", "reason" => reason).increment(0);
     }
     for (name, help) in [

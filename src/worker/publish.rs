@@ -113,7 +113,12 @@ async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<R
     let ids: Vec<String> = rows.iter().map(|it| message_id(cell, it.seq)).collect();
     let messages: Vec<Message> = rows.iter().zip(&ids).map(|(row, id)| as_message(row, id)).collect();
     let started = Instant::now();
-    let outcomes = publisher.publish(&messages).await?;
+    let outcomes = publisher.publish(&messages).await.inspect_err(|error| {
+        // Some of them may have arrived; all are sent again.
+        if let PublishError::TimedOut(_) = error {
+            count_refusals("late", rows.len());
+        }
+    })?;
     metrics::histogram!("firstcome_publish_batch_seconds").record(started.elapsed());
 
     let confirmed: Vec<Seq> =
@@ -121,7 +126,7 @@ async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<R
     for (reason, outcome) in [("returned", Outcome::Returned), ("refused", Outcome::Refused)] {
         let count = outcomes.iter().filter(|it| **it == outcome).count();
         if count > 0 {
-            metrics::counter!("firstcome_publish_refusals_total", "reason" => reason).increment(count as u64);
+            count_refusals(reason, count);
             tracing::warn!(%cell, count, reason, "messages stay in the outbox");
         }
     }
@@ -129,6 +134,10 @@ async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<R
     outbox::confirm(&worker.mysql, cell, &confirmed, whole_batch).await?;
     metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
     Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
+}
+
+fn count_refusals(reason: &'static str, messages: usize) {
+    metrics::counter!("firstcome_publish_refusals_total", "reason" => reason).increment(messages as u64);
 }
 
 fn as_message<'a>(row: &'a OutboxRow, id: &'a str) -> Message<'a> {
