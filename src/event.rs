@@ -62,6 +62,14 @@ pub enum Event {
         at_ms: Millis,
         coupon: CouponId,
     },
+    /// A request that changed nothing is remembered for its key.
+    KeyNoted {
+        at_ms: Millis,
+        user: UserId,
+        /// As Redis's record holds it behind the fingerprint.
+        answer: String,
+        key: StoredKey,
+    },
     OrderPaid(OrderPaidEvent),
     /// For later payment; its id is the event's.
     OrderPlaced {
@@ -254,6 +262,7 @@ impl Event {
             | Self::CouponSet { at_ms, .. }
             | Self::CouponForgotten { at_ms, .. }
             | Self::OrderPlaced { at_ms, .. }
+            | Self::KeyNoted { at_ms, .. }
             | Self::CouponReleased { at_ms, .. } => *at_ms,
             Self::ProductSet(set) => set.at_ms,
             Self::CouponIssued(issued) => issued.at_ms,

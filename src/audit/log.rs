@@ -130,6 +130,7 @@ impl Log {
             | Event::CouponSet { .. }
             | Event::OrderPlaced { .. }
             | Event::OrderEnded(_)
+            | Event::KeyNoted { .. }
             | Event::CouponReleased { .. } => {}
         }
     }

@@ -30,6 +30,7 @@ pub(super) fn parse(kind: &str, body: &str) -> Option<Option<Event>> {
         "order_expired:1" => order_ended(words, OrderStatus::Expired),
         "order_refunded:1" => order_ended(words, OrderStatus::Refunded),
         "coupon_released:1" => coupon_released(words),
+        "key_noted:1" => key_noted(words),
         _ => return None,
     })
 }
@@ -250,4 +251,11 @@ fn coupon_released(words: &mut Words) -> Option<Event> {
         coupon: words.next()?,
         key: words.key()?,
     })
+}
+
+fn key_noted(words: &mut Words) -> Option<Event> {
+    let (at_ms, user) = (words.next()?, words.next()?);
+    let count: usize = words.next()?;
+    let answer: Vec<&str> = (0..count).map(|_| words.word()).collect::<Option<_>>()?;
+    Some(Event::KeyNoted { at_ms, user, answer: answer.join(" "), key: words.key()?? })
 }

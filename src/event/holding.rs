@@ -43,7 +43,7 @@ impl Event {
         mut each: impl FnMut(Holding, Option<i64>),
     ) {
         match self {
-            Self::Opener { .. } => {}
+            Self::Opener { .. } | Self::KeyNoted { .. } => {}
             Self::UserCreated { user, .. } => each(Holding::Wallet(*user), Some(0)),
             Self::Charged { user, balance, .. } => each(Holding::Wallet(*user), Some(*balance)),
             Self::ProductSet(set) => {

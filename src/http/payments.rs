@@ -12,9 +12,11 @@ use super::json::{Json, NoBody};
 use super::orders::OrderAnswer;
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
+use crate::cell::CellId;
 use crate::idempotency::{Idempotency, Seen};
 use crate::ids::{CouponId, OrderId};
 use crate::order::OrderStatus;
+use crate::scripts::key_note::{KeyNote, key_note};
 use crate::scripts::order_end::{EndRequest, OrderEnd, OrderEnding, ReadOrder, order_end};
 use crate::scripts::order_pay::{OrderPay, PayRequest, order_pay};
 use crate::scripts::settled::SettledOrder;
@@ -59,6 +61,10 @@ pub async fn pay(
                 Err(Problem::new(ProblemKind::InvalidCoupon).with("reason", reason))
             }
             OrderPay::BalanceTooLow => Err(ProblemKind::InsufficientBalance.into()),
+            OrderPay::AlreadyPaid { paid } => {
+                let seen = remember(&app, cell, &paid, idempotency.as_ref()).await?;
+                Ok(answer(body.order_id, OrderStatus::Paid, paid, seen))
+            }
             OrderPay::Paid { paid, seen } => Ok(answer(body.order_id, OrderStatus::Paid, paid, seen)),
         };
     }
@@ -77,12 +83,29 @@ async fn pay_unheld(
     if let Some(text) = first_answer(app, &unheld.order, idempotency).await? {
         return replay(id, OrderStatus::Paid, &text).map(Some);
     }
-    match unheld.paid {
-        Some((_, balance)) => {
-            let answer = OrderAnswer { order: unheld.order, balance: Some(balance) };
-            Ok(Some((Replay(Seen::New), Json(answer))))
-        }
-        None => Err(ProblemKind::OrderNotPayable.into()),
+    let Some((ReadOrder { facts, paid_seq, .. }, balance)) = unheld.paid else {
+        return Err(ProblemKind::OrderNotPayable.into());
+    };
+    let at_ms = facts.paid_at_ms.unwrap_or(facts.placed_at_ms);
+    let paid = SettledOrder { seq: paid_seq, at_ms, balance: Some(balance), facts };
+    let seen = remember(app, cell_of(app, id)?, &paid, idempotency).await?;
+    Ok(Some(answer(id, OrderStatus::Paid, paid, seen)))
+}
+
+/// Remembers for a key that it was told of a payment made before. A request with the same key may have been faster.
+async fn remember(
+    app: &App,
+    cell: CellId,
+    paid: &SettledOrder,
+    idempotency: Option<&Idempotency>,
+) -> Result<Seen, Problem> {
+    let Some(idempotency) = idempotency else { return Ok(Seen::New) };
+    let ttl_ms = app.settings.idempotency_ttl_ms;
+    match key_note(&app.scripts, cell, paid.facts.user, idempotency, ttl_ms, paid).await? {
+        KeyNote::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
+        // What was noted is the same payment.
+        KeyNote::Replayed { .. } => Ok(Seen::Replayed),
+        KeyNote::Noted => Ok(Seen::New),
     }
 }
 

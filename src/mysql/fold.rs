@@ -150,6 +150,10 @@ impl Fold {
             Event::CouponForgotten { coupon, .. } => {
                 self.catalogue.push(CatalogueChange::CouponForgotten(coupon));
             }
+            Event::KeyNoted { at_ms, user, answer, key } => {
+                let (scope, at) = (user.get(), datetime(at_ms));
+                self.idempotency.push(IdempotencyRow { scope, key, seq, answer, at });
+            }
             Event::OrderPaid(paid) => self.add_paid(position, paid),
             Event::OrderPlaced { at_ms, facts, key, .. } => self.add_placed(seq, at_ms, facts, key),
             Event::OrderSettled(settled) => self.add_settled(seq, settled),

@@ -18,6 +18,7 @@ pub mod events_read;
 pub mod events_trim;
 pub mod fence;
 pub mod idempotency_read;
+pub mod key_note;
 pub mod keys;
 pub mod load;
 pub mod order_end;

@@ -20,7 +20,11 @@ pub enum OrderPay {
         reason: String,
     },
     BalanceTooLow,
-    /// Now, by the first request with this key, or before.
+    /// Before, by a request with another key or none. The key of this one is not remembered yet.
+    AlreadyPaid {
+        paid: SettledOrder,
+    },
+    /// Now, or by the first request with this key.
     Paid {
         paid: SettledOrder,
         seen: Seen,
@@ -56,20 +60,20 @@ pub async fn order_pay(
     let coupon = request.coupon.map_or(0, CouponId::get).to_string();
     let args = [order.as_str(), &caller, &coupon, fingerprint, key, &ttl];
     let reply = scripts.call(Script::OrderPay, cell, &extra_keys, &args).await?;
-    let paid = |seen| {
+    let payment = || {
         let paid = SettledOrder::parse(reply.text(1)?).ok_or_else(|| reply.unexpected())?;
         scripts.acknowledge(cell, reply.epoch, paid.seq)?;
-        Ok(OrderPay::Paid { paid, seen })
+        Ok(paid)
     };
     match reply.outcome {
         "NOT_FOUND" => Ok(OrderPay::NotFound),
         "KEY_REUSED" => Ok(OrderPay::KeyReused),
-        "REPLAYED" => paid(Seen::Replayed),
-        "ALREADY_PAID" => paid(Seen::New),
+        "REPLAYED" => Ok(OrderPay::Paid { paid: payment()?, seen: Seen::Replayed }),
+        "ALREADY_PAID" => Ok(OrderPay::AlreadyPaid { paid: payment()? }),
         "NOT_PAYABLE" => Ok(OrderPay::NotPayable),
         "COUPON_INVALID" => Ok(OrderPay::CouponInvalid { reason: reply.text(1)?.to_owned() }),
         "BALANCE_TOO_LOW" => Ok(OrderPay::BalanceTooLow),
-        "PAID" => paid(Seen::New),
+        "PAID" => Ok(OrderPay::Paid { paid: payment()?, seen: Seen::New }),
         _ => Err(reply.unexpected()),
     }
 }

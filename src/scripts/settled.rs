@@ -1,5 +1,7 @@
 //! The answer of the scripts that pay for an order or end it.
 
+use std::fmt;
+
 use crate::cell::Seq;
 use crate::money::Amount;
 use crate::order::OrderFacts;
@@ -13,6 +15,17 @@ pub struct SettledOrder {
     /// What the wallet held afterwards, where money moved.
     pub balance: Option<Amount>,
     pub facts: OrderFacts,
+}
+
+impl fmt::Display for SettledOrder {
+    /// As [`SettledOrder::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seq, at_ms, balance, facts } = self;
+        match balance {
+            Some(balance) => write!(f, "{seq} {at_ms} {balance} {facts}"),
+            None => write!(f, "{seq} {at_ms} - {facts}"),
+        }
+    }
 }
 
 impl SettledOrder {
@@ -42,5 +55,6 @@ mod tests {
         assert_eq!((cancelled.seq, cancelled.at_ms, cancelled.balance), (9, 1_500, None));
         assert_eq!(SettledOrder::parse(&format!("9 1500 70 {facts}")).unwrap().balance, Some(70));
         assert_eq!(SettledOrder::parse(facts), None);
+        assert_eq!(cancelled.to_string(), format!("9 1500 - {facts}"));
     }
 }

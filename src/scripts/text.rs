@@ -46,6 +46,7 @@ scripts! {
     OrderGet = "order_get",
     OrdersDue = "orders_due",
     IdempotencyRead = "idempotency_read",
+    KeyNote = "key_note",
     RankingTop = "ranking_top",
     RankingRoll = "ranking_roll",
     ClockRead = "clock_read",

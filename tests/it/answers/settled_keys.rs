@@ -3,13 +3,14 @@
 
 use serde_json::{Value, json};
 
-use super::anywhere::leave_redis;
+use super::anywhere::{leave_redis, settle};
 use super::endings::{cancel, cancelled, refund, refunded};
 use super::held_coupons::{release, released};
 use super::payments::{paid, pay, pay_with};
 use super::pending::{later, later_with, placed};
 use super::{Request, Table, changed, issue, order, set_campaign};
-use crate::test_app::TestApp;
+use crate::cell_dump::connect;
+use crate::test_app::{TestApp, eventually};
 
 /// A request and what it was told the first time.
 struct First {
@@ -157,5 +158,48 @@ async fn a_key_is_of_one_request_on_one_order() {
     table.refuses("paid", cancel(&a).under("free"), "order_not_cancellable").await;
     table.gives("free", cancel(&c).under("free"), 200, cancelled(&c)).await;
     table.refuses("taken", pay(&c).under("free"), "idempotency_key_reused").await;
+    table.finish().await;
+}
+
+/// A paid order is paid once more, under a key of its own. Goal: the key is that request's from then on, wherever the order
+/// is; and after a rebuild.
+#[tokio::test]
+async fn a_further_payment_has_its_key_too() {
+    let mut table = Table::on(TestApp::start().await);
+    table.app.user_with(1, 10_000).await;
+    table.app.product_with(1, 1_000, 100).await;
+    let bought = placed(&table.app, order(1, &[(1, 1)])).await;
+    let pending = placed(&table.app, later(1, &[(1, 1)])).await;
+    let settled = table.gives("paid", pay(&pending), 200, paid(&pending, 8_000)).await.body;
+    let replayed = [("idempotency-replayed", "true")];
+    let mut keyed = Vec::new();
+    for place in ["in Redis", "in MySQL", "after a rebuild"] {
+        for (kind, body) in [("bought", &bought), ("settled", &settled)] {
+            let key = format!("{place}, {kind}");
+            keyed.push((key.clone(), body));
+            let request = pay(body).under(&key);
+            table.gives("once more", request.clone(), 200, body.clone()).await;
+            table.gives_with("and again", request, 200, &replayed, body.clone()).await;
+        }
+        settle(&table.app).await;
+        for (key, body) in &keyed {
+            let other = if body["orderId"] == bought["orderId"] { &settled } else { &bought };
+            table.gives_with(place, pay(body).under(key), 200, &replayed, (*body).clone()).await;
+            for request in [pay(other), pay_with(body, 1), refund(body), order(1, &[(1, 1)])] {
+                table.refuses(place, request.under(key), "idempotency_key_reused").await;
+            }
+        }
+        match place {
+            "in Redis" => leave_redis(&mut table.app).await,
+            "in MySQL" => {
+                table.app.drain_events().await;
+                let mut redis = connect(&table.app.redis.url()).await;
+                let () = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
+                eventually!(table.app.get("/users/1/balance").await.status == 200);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(table.app.count("SELECT COUNT(*) FROM payments").await, 2);
     table.finish().await;
 }

@@ -118,6 +118,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         12 => end(Among::Paid, OrderEnding::Refunded),
         9 => (pick(Among::Holding), own_or(), asker(), key())
             .prop_map(|(order, coupon, caller, key)| Operation::Release { order, coupon, caller, key }),
+        3 => (pick(Among::Paid), key_use()).prop_map(|(order, key)| Operation::Note { order, key }),
         2 => Just(Operation::Sweep),
         9 => (0..3usize).prop_map(|which| Operation::Again { which }),
         3 => (0..3usize, any::<bool>()).prop_map(|(which, other)| Operation::LookAtKey { which, other }),
@@ -137,9 +138,11 @@ fn id() -> impl Strategy<Value = u64> {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    let key_use =
-        (0..3u8, proptest::bool::weighted(0.2)).prop_map(|(number, twice)| KeyUse { number, twice });
-    option::weighted(0.35, key_use)
+    option::weighted(0.35, key_use())
+}
+
+fn key_use() -> impl Strategy<Value = KeyUse> {
+    (0..3u8, proptest::bool::weighted(0.2)).prop_map(|(number, twice)| KeyUse { number, twice })
 }
 
 /// How long ago something must have ended; mostly not long.

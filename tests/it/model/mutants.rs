@@ -39,6 +39,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant { script: Script::CouponRelease, wrong: "the coupon stays held", from: "if issued_at then redis.call('HSET', KEYS[4]", to: "if false then redis.call('HSET', KEYS[4]" },
     Mutant { script: Script::CouponRelease, wrong: "an overdue order lets go", from: " or now_ms >= tonumber(expires_at) then", to: " then" },
     Mutant { script: Script::CouponRelease, wrong: "another order's coupon is freed", from: "if holder ~= ARGV[1] then issued_at = nil end", to: "" },
+    Mutant { script: Script::KeyNote, wrong: "the key is not remembered", from: "redis.call('SET', KEYS[3]", to: "redis.call('ECHO', 'x') local _ = string.format('x', KEYS[3]" },
+    Mutant { script: Script::KeyNote, wrong: "any request of the key is a replay", from: "~= ARGV[2] then return {'KEY_REUSED', ''} end", to: "== '' then return {'KEY_REUSED', ''} end" },
     Mutant { script: Script::OrderEnd, wrong: "the limit does not come back", from: "if born and placed_seq > tonumber(born) then", to: "if false then" },
     Mutant { script: Script::OrderEnd, wrong: "a new life's limit is touched", from: "if born and placed_seq > tonumber(born) then", to: "if born then" },
     Mutant { script: Script::OrderEnd, wrong: "one event too few makes stale", from: "seq > read_seq + 1)", to: "seq > read_seq + 2)" },

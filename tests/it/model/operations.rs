@@ -76,6 +76,11 @@ pub enum Operation {
         caller: Asker,
         key: Key,
     },
+    /// What a node does when a paid order is paid once more.
+    Note {
+        order: Pick,
+        key: KeyUse,
+    },
     /// What the worker does with overdue orders.
     Sweep,
     /// One of the last requests that had a key, once more.

@@ -31,7 +31,7 @@ impl Model {
         }
         if order.status == OrderStatus::Paid {
             let paid = order.payment.expect("it was paid later");
-            return ("ALREADY_PAID", OrderPay::Paid { paid, seen: Seen::New });
+            return ("ALREADY_PAID", OrderPay::AlreadyPaid { paid });
         }
         if order.status != OrderStatus::Pending || self.is_overdue(&facts) {
             return ("NOT_PAYABLE", OrderPay::NotPayable);

@@ -9,6 +9,7 @@ use firstcome::product::SkuId;
 use firstcome::scripts::balance_charge::{ChargeRequest, balance_charge};
 use firstcome::scripts::coupon_issue::coupon_issue;
 use firstcome::scripts::coupon_release::{ReleaseRequest, coupon_release};
+use firstcome::scripts::key_note::key_note;
 use firstcome::scripts::order_end::{EndRequest, OrderEnding, order_end};
 use firstcome::scripts::order_pay::{PayRequest, order_pay};
 use firstcome::scripts::order_place::{PlaceRequest, order_place};
@@ -40,6 +41,7 @@ pub enum Asked {
     Pay { order: OrderId, coupon: Option<CouponId> },
     End { order: OrderId, ending: OrderEnding, read: Read },
     Release { order: OrderId, coupon: CouponId },
+    Note { order: OrderId },
 }
 
 impl Request {
@@ -122,6 +124,12 @@ impl Run<'_> {
                 let end = EndRequest { order, ending, caller, idempotency, idempotency_ttl_ms, read };
                 let told = self.model.order_end(&end);
                 self.check(order_end(scripts, CELL, end).await, told)
+            }
+            Asked::Note { order } => {
+                let (user, idempotency) = (self.model.owner(order), idempotency.expect("it has a key"));
+                let paid = self.model.payment(order).expect("it was paid");
+                let told = self.model.key_note(user, idempotency, &paid);
+                self.check(key_note(scripts, CELL, user, idempotency, KEY_TTL_MS, &paid).await, told)
             }
             Asked::Release { order, coupon } => {
                 let release = ReleaseRequest { order, coupon, caller, idempotency, idempotency_ttl_ms };

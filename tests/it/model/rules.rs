@@ -15,6 +15,7 @@ use firstcome::ranking::Hour;
 use firstcome::scripts::balance_charge::{BalanceCharge, Charge, ChargeRequest};
 use firstcome::scripts::coupon_issue::IssuedCoupon;
 use firstcome::scripts::idempotency_read::IdempotencyRead;
+use firstcome::scripts::key_note::KeyNote;
 use firstcome::scripts::settled::SettledOrder;
 use firstcome::scripts::user_create::UserCreate;
 use firstcome::time::Millis;
@@ -222,6 +223,29 @@ impl Model {
             Some(it) if it.fingerprint != asked.fingerprint => ("KEY_REUSED", IdempotencyRead::KeyReused),
             Some(it) => ("REPLAYED", IdempotencyRead::Replayed { answer: it.text.clone() }),
         }
+    }
+
+    /// What was told of the payment of an order, wherever it is.
+    pub fn payment(&self, order: OrderId) -> Option<SettledOrder> {
+        let OrderRecord { facts, paid, .. } = self.orders.get(&order)?;
+        let (seq, balance) = (*paid)?;
+        let at_ms = facts.paid_at_ms.expect("it was paid");
+        Some(SettledOrder { seq, at_ms, balance: Some(balance), facts: facts.clone() })
+    }
+
+    pub fn key_note(&mut self, user: UserId, asked: &Idempotency, paid: &SettledOrder) -> Told<KeyNote> {
+        let (word, told) = match self.idempotency_read(user, asked) {
+            (_, IdempotencyRead::KeyReused) => ("KEY_REUSED", KeyNote::KeyReused),
+            (_, IdempotencyRead::Replayed { answer }) => ("REPLAYED", KeyNote::Replayed { answer }),
+            (_, IdempotencyRead::Unused) => ("NOTED", KeyNote::Noted),
+        };
+        if told == KeyNote::Noted {
+            let (at_ms, answer) = (self.now_ms, paid.to_string());
+            let key = stored(Some(asked)).expect("a key");
+            self.happened(Event::KeyNoted { at_ms, user, answer: answer.clone(), key });
+            self.remember(user.get(), Some(asked), answer, FirstAnswer::Settled(paid.clone()));
+        }
+        (word, told)
     }
 
     fn record(&self, scope: u64, asked: &Idempotency) -> Option<&Record> {

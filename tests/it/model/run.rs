@@ -170,6 +170,13 @@ impl<'a> Run<'a> {
                     self.model.coupon(coupon, self.model.owner(order), Some(order)).unwrap_or(coupon_id(1));
                 self.ask(Asked::Release { order, coupon }, caller, key).await
             }
+            Operation::Note { order, key } => {
+                let order = self.model.find(order);
+                if self.model.payment(order).is_none() {
+                    return Ok(());
+                }
+                self.ask(Asked::Note { order }, Asker::Anybody, Some(key)).await
+            }
             Operation::Sweep => {
                 let due = self.model.orders_due();
                 self.check(orders_due(scripts, CELL, 100).await, ("READ", due.clone()))?;
@@ -190,9 +197,10 @@ impl<'a> Run<'a> {
                 let scope = match request.asked {
                     Asked::Charge { user, .. } | Asked::Place { user, .. } => user,
                     Asked::Claim { issue, .. } => issue.user,
-                    Asked::Pay { order, .. } | Asked::End { order, .. } | Asked::Release { order, .. } => {
-                        self.model.owner(order)
-                    }
+                    Asked::Pay { order, .. }
+                    | Asked::End { order, .. }
+                    | Asked::Release { order, .. }
+                    | Asked::Note { order } => self.model.owner(order),
                     // An administrator's, which no user's key is.
                     Asked::Restock { .. } => user(1),
                 };
