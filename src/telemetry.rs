@@ -60,6 +60,10 @@ fn describe() {
         "firstcome_lost_events",
         "Acknowledged events that are gone for good, as MySQL has counted them"
     );
+    describe_gauge!(
+        "firstcome_dead_events",
+        "Events whose rows MySQL lacks, until somebody retries or drops them"
+    );
     describe_gauge!("firstcome_backlog_events", "Events appended and not yet persisted");
     describe_gauge!("firstcome_persist_lag_seconds", "Age of the oldest event that is not persisted yet");
     describe_histogram!("firstcome_persist_commit_seconds", "One batch, from reading done to COMMIT");

@@ -20,6 +20,7 @@ mod commands;
 mod connections;
 mod cors;
 mod coupon_issue;
+mod dead_events;
 mod durability;
 mod engine_kill;
 mod forgetting;
