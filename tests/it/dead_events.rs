@@ -3,6 +3,7 @@
 mod books;
 mod commands;
 mod histories;
+mod lives;
 mod stories;
 
 use firstcome::app::Role;

@@ -185,6 +185,8 @@ async fn a_killed_retry_leaves_nothing() {
 
     // The ledger is written behind orders, wallets and units.
     let mut holder = pool.begin().await.unwrap();
+    // However slow the machine is, it holds on.
+    sqlx::query("SET SESSION wait_timeout = 3600").execute(&mut *holder).await.unwrap();
     sqlx::query("INSERT INTO ledger (cell, seq, user_id, kind, amount, balance, at) VALUES (0, ?, 9, 'x', 1, 1, NOW())")
         .bind(order / 1_024)
         .execute(&mut *holder)

@@ -11,7 +11,7 @@ use super::last_event;
 use crate::test_app::TestApp;
 
 /// All ways to pick some of `0..n`, in each order.
-fn ordered_picks(n: usize) -> Vec<Vec<usize>> {
+pub fn ordered_picks(n: usize) -> Vec<Vec<usize>> {
     let mut all = vec![vec![]];
     let mut from = 0;
     while from < all.len() {
