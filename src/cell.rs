@@ -54,6 +54,34 @@ impl FromStr for Position {
     }
 }
 
+/// An event by its cell and number: `<cell>-<seq>`, also the id of its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    pub cell: CellId,
+    pub seq: Seq,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.cell, self.seq)
+    }
+}
+
+/// A text was not `<cell>-<seq>`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not <cell>-<seq>, such as 0-1234")]
+pub struct NotAnEventId(String);
+
+impl FromStr for EventId {
+    type Err = NotAnEventId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEventId> {
+        text.split_once('-')
+            .and_then(|(cell, seq)| Some(Self { cell: CellId(cell.parse().ok()?), seq: seq.parse().ok()? }))
+            .ok_or_else(|| NotAnEventId(text.to_owned()))
+    }
+}
+
 /// Whether a cell sells, as MySQL has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CellState {
@@ -185,5 +213,14 @@ mod tests {
         let at = |text: &str| text.parse::<Position>().unwrap();
         assert!(at("7-200") < at("8-101"));
         assert!("7".parse::<Position>().is_err() && "-7-1".parse::<Position>().is_err());
+    }
+
+    #[test]
+    fn an_event_is_named_as_it_is_told() {
+        let id = "3-17".parse::<EventId>().unwrap();
+        assert_eq!((id, id.to_string()), (EventId { cell: CellId(3), seq: 17 }, "3-17".to_owned()));
+        for text in ["17", "3-", "-17", "3-17-1", "70000-1", "a-1"] {
+            assert!(text.parse::<EventId>().is_err(), "{text}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The command line: flags, and what each command does with the library.
 
+mod events;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +75,9 @@ enum Command {
     /// Show and steer cells
     #[command(subcommand)]
     Cell(CellCommand),
+    /// Look at dead events, apply them after all, or drop them
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Print a token for development, signed with the configured jwt_secret
     Token(TokenOptions),
     /// Ends the private servers of a process that died
@@ -149,6 +154,12 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Seed(plan) => seed_all(settings, plan).await,
             Command::Audit => audit_all(settings).await,
             Command::Cell(command) => cell(settings, command).await,
+            Command::Events(command) => {
+                if !events::run(settings, command).await? {
+                    std::process::exit(1);
+                }
+                Ok(())
+            }
             Command::Token(options) => token(&settings, &options),
             Command::Reaper => unreachable!("handled before the runtime"),
         }

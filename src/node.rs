@@ -140,7 +140,8 @@ impl Node {
             metrics::gauge!("firstcome_gate_open", "cell" => label.clone())
                 .set(f64::from(gate == Gate::Open));
             metrics::gauge!("firstcome_epoch", "cell" => label.clone()).set(view.epoch as f64);
-            metrics::gauge!("firstcome_lost_events", "cell" => label).set(view.lost_events as f64);
+            metrics::gauge!("firstcome_lost_events", "cell" => label.clone()).set(view.lost_events as f64);
+            metrics::gauge!("firstcome_dead_events", "cell" => label).set(view.dead_events as f64);
         }
         Ok(all_open)
     }

@@ -67,6 +67,10 @@ fn describe() {
         "firstcome_lost_events",
         "Acknowledged events that are gone for good, as MySQL has counted them"
     );
+    describe_gauge!(
+        "firstcome_dead_events",
+        "Events whose rows MySQL lacks, until somebody retries or drops them"
+    );
     describe_gauge!("firstcome_backlog_events", "Events appended and not yet persisted");
     describe_gauge!("firstcome_events_bytes", "Memory of the event log in Redis");
     describe_gauge!("firstcome_redis_memory_bytes", "Memory that Redis uses");

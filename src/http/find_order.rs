@@ -6,12 +6,12 @@ use super::AppState;
 use super::caller::Caller;
 use super::problem::{Problem, ProblemKind};
 use super::reads::in_time;
-use crate::cell::{CellId, Position};
+use crate::cell::{CellId, CellView, Position};
 use crate::idempotency::Idempotency;
 use crate::ids::OrderId;
 use crate::money::Amount;
-use crate::mysql::cells;
 use crate::mysql::orders::{StoredOrder, order_by_id, payment_of};
+use crate::mysql::{cells, dead_events};
 use crate::order::{Order, OrderStatus};
 use crate::scripts::idempotency_read::{IdempotencyRead, idempotency_read};
 use crate::scripts::order_end::ReadOrder;
@@ -68,7 +68,12 @@ pub async fn find_unheld(app: &AppState, caller: Caller, id: OrderId) -> Result<
 
 async fn in_mysql(app: &AppState, cell: CellId, id: OrderId) -> Result<Unheld, Problem> {
     // The position first: what happened up to it is in the row.
-    let known_to = in_time(cells::read(&app.mysql, cell)).await?.view.persisted;
+    let CellView { persisted: known_to, dead_events, .. } =
+        in_time(cells::read(&app.mysql, cell)).await?.view;
+    // But for what is dead. Asked before the row is read, since one that is retried is in the row.
+    if dead_events > 0 && in_time(dead_events::may_hold_refund(&app.mysql, cell, id)).await? {
+        return Err(too_busy());
+    }
     let stored = in_time(order_by_id(&app.mysql, id)).await?.ok_or(ProblemKind::OrderNotFound)?;
     let StoredOrder { order, facts } = stored;
     let paid = match order.status {
@@ -102,7 +107,7 @@ pub const READS_MAX: usize = 25;
 /// Pause between two of these readings: MySQL follows within some milliseconds.
 pub const READ_PAUSE: Duration = Duration::from_millis(20);
 
-/// An order that changed whenever it was read.
+/// An order that changed whenever it was read, or whose refund MySQL has not written yet.
 pub fn too_busy() -> Problem {
     ProblemKind::NotYetPersisted.into()
 }

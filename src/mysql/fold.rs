@@ -6,11 +6,12 @@ use chrono::NaiveDateTime;
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments, MySqlConnection};
 
-use super::catalogue::CatalogueChange;
+use super::catalogue::{CatalogueChange, Turn};
 use super::datetime;
 use super::order_rows::OrderRows;
 use super::tables::{
-    COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, OUTBOX, SKUS, WALLETS,
+    COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, OUTBOX, RESTOCKED_SKUS, SKUS,
+    WALLETS,
 };
 use crate::cell::{CellId, Position, Seq, order_id};
 use crate::coupon::{IssueId, IssueState};
@@ -35,7 +36,9 @@ pub(super) struct Fold {
     ledger: Vec<LedgerRow>,
     orders: OrderRows,
     /// In order.
-    catalogue: Vec<CatalogueChange>,
+    pub catalogue: Vec<CatalogueChange>,
+    /// Units put in, or taken away.
+    restocked: BTreeMap<SkuId, i64>,
     idempotency: Vec<IdempotencyRow>,
     outbox: Vec<OutboxRow>,
     pub dead: Vec<Dead>,
@@ -44,7 +47,6 @@ pub(super) struct Fold {
 struct IssueRow {
     state: IssueState,
     seq: Seq,
-    at: NaiveDateTime,
     /// Number and time of the event that issued it, where that is in the batch.
     issued: Option<(Seq, NaiveDateTime)>,
 }
@@ -117,39 +119,38 @@ impl Fold {
             }
             Holding::Issue(issue) => {
                 if let Some(state) = value.and_then(IssueState::from_number) {
-                    let at = datetime(event.at_ms());
-                    let issued = self.issues.get(&issue).and_then(|it| it.issued);
-                    self.issues.insert(issue, IssueRow { state, seq, at, issued });
+                    let issued = match event {
+                        Event::CouponIssued(_) => Some((seq, datetime(event.at_ms()))),
+                        _ => self.issues.get(&issue).and_then(|it| it.issued),
+                    };
+                    self.issues.insert(issue, IssueRow { state, seq, issued });
                 }
             }
         });
     }
 
-    pub fn add(&mut self, position: Position, event: Event) {
+    pub fn add(&mut self, entry: &Entry, event: Event) {
+        let position = entry.position;
         let seq = position.seq;
         self.add_absolute_values(position, &event);
+        self.catalogue.extend(CatalogueChange::new(entry, &event));
         match event {
-            Event::Opener { .. } | Event::UserCreated { .. } => {}
+            Event::Opener { .. }
+            | Event::UserCreated { .. }
+            | Event::ProductSet(_)
+            | Event::ProductDeleted { .. }
+            | Event::CouponSet { .. }
+            | Event::CouponForgotten { .. } => {}
             Event::Charged { at_ms, user, amount, balance, key } => {
                 let at = datetime(at_ms);
                 self.ledger.push(LedgerRow { seq, user, kind: "charge", amount, balance, order: None, at });
                 self.add_key(user.get(), key, seq, at_ms, || format!("{balance}"));
             }
-            Event::ProductSet(set) => self.catalogue.push(CatalogueChange::Product(seq, set)),
             Event::Restocked { at_ms, sku, delta, remaining, caller, key } => {
-                self.catalogue.push(CatalogueChange::Restocked(sku, delta));
+                *self.restocked.entry(sku).or_default() += delta;
                 self.add_key(caller, key, seq, at_ms, || format!("{remaining}"));
             }
-            Event::ProductDeleted { product, remaining, .. } => {
-                self.catalogue.push(CatalogueChange::ProductDeleted(product, remaining));
-            }
-            Event::CouponSet { at_ms, coupon, .. } => {
-                self.catalogue.push(CatalogueChange::Coupon(seq, at_ms, coupon));
-            }
             Event::CouponIssued(issued) => self.add_issue(seq, issued),
-            Event::CouponForgotten { coupon, .. } => {
-                self.catalogue.push(CatalogueChange::CouponForgotten(coupon));
-            }
             Event::KeyNoted { at_ms, user, answer, key } => {
                 let (scope, at) = (user.get(), datetime(at_ms));
                 self.idempotency.push(IdempotencyRow { scope, key, seq, answer, at });
@@ -167,9 +168,6 @@ impl Fold {
 
     fn add_issue(&mut self, seq: Seq, event: CouponIssuedEvent) {
         let CouponIssuedEvent { at_ms, issue, discount, expires_at_ms, key, .. } = event;
-        if let Some(row) = self.issues.get_mut(&issue) {
-            row.issued = Some((seq, datetime(at_ms)));
-        }
         self.add_key(issue.user.get(), key, seq, at_ms, || {
             let max_amount = discount.max_amount().map_or("-".to_owned(), |it| it.to_string());
             format!("{} {} {max_amount} {expires_at_ms}", discount.kind(), discount.value())
@@ -191,7 +189,7 @@ impl Fold {
             )
         });
         self.add_payment(id, seq, at_ms, &facts, paid.balance);
-        self.orders.place(id, seq, OrderStatus::Paid, facts);
+        self.orders.place(id, OrderStatus::Paid, facts);
     }
 
     fn add_placed(&mut self, seq: Seq, at_ms: Millis, facts: OrderFacts, key: Option<StoredKey>) {
@@ -201,7 +199,7 @@ impl Fold {
             let (coupon, prices) = (coupon(&facts), prices(&facts));
             format!("{} {} - {coupon} {prices} {expires_at_ms}", facts.total, facts.discount)
         });
-        self.orders.place(id, seq, OrderStatus::Pending, facts);
+        self.orders.place(id, OrderStatus::Pending, facts);
     }
 
     fn add_settled(&mut self, seq: Seq, event: OrderSettledEvent) {
@@ -216,7 +214,7 @@ impl Fold {
         for (line, left) in facts.lines.iter().zip(remaining) {
             // Units of a SKU that went with its product are nowhere any more.
             if left.is_none() {
-                self.catalogue.push(CatalogueChange::Restocked(line.sku, -i64::from(line.quantity)));
+                *self.restocked.entry(line.sku).or_default() -= i64::from(line.quantity);
             }
         }
         if let Some(balance) = balance {
@@ -272,13 +270,14 @@ impl Fold {
         }
     }
 
-    pub async fn write(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    /// Writes all rows, inside a transaction that holds the cell's row.
+    pub async fn write(&self, turn: Turn, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         for change in &self.catalogue {
-            change.write(CellId(self.cell), connection).await?;
+            change.write(CellId(self.cell), turn, connection).await?;
         }
         self.write_absolute_values(connection).await?;
         self.write_issues(connection).await?;
-        self.orders.write(CellId(self.cell), connection).await?;
+        self.orders.write(CellId(self.cell), turn, connection).await?;
         self.write_ledger(connection).await?;
         let row = |to: &mut MySqlArguments, it: &IdempotencyRow| {
             to.add(it.scope)?;
@@ -295,7 +294,8 @@ impl Fold {
             to.add(it.seq)?;
             to.add(it.kind.routing_key())?;
             to.add(&it.payload)?;
-            to.add(it.after)
+            // Number 0 is no event's: it says that this row came behind later ones, see `outbox::confirm`.
+            to.add(it.after.or((turn == Turn::Late).then_some(0)))
         };
         OUTBOX.execute(connection, &self.outbox, row).await?;
         let row = |to: &mut MySqlArguments, it: &Dead| {
@@ -327,6 +327,14 @@ impl Fold {
             to.add(seq)
         };
         SKUS.execute(connection, &skus, row).await?;
+        let restocked: Vec<_> = self.restocked.iter().collect();
+        let row = |to: &mut MySqlArguments, (sku, delta): &(&SkuId, &i64)| {
+            to.add(sku.product.get())?;
+            to.add(sku.option.get())?;
+            to.add(self.cell)?;
+            to.add(delta)
+        };
+        RESTOCKED_SKUS.execute(connection, &restocked, row).await?;
         let coupons: Vec<_> = self.coupons.iter().collect();
         let row = |to: &mut MySqlArguments, (coupon, (remaining, seq)): &(&CouponId, &(i64, Seq))| {
             to.add(coupon.get())?;
@@ -338,19 +346,26 @@ impl Fold {
     }
 
     async fn write_issues(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        let row = |to: &mut MySqlArguments, (id, it): &(&IssueId, &IssueRow)| {
-            let (issued_seq, issued_at) = it.issued.unwrap_or((it.seq, it.at));
+        let state = |to: &mut MySqlArguments, (id, it): &(&IssueId, &IssueRow)| {
             to.add(id.coupon.get())?;
             to.add(id.user.get())?;
             to.add(self.cell)?;
             to.add(it.state.as_str())?;
-            to.add(it.state.order().map(|it| it.get()))?;
-            to.add(issued_at)?;
-            to.add(issued_seq)?;
-            to.add(it.seq)
+            to.add(it.state.order().map(|it| it.get()))
         };
         let (issued, changed): (Vec<_>, Vec<_>) = self.issues.iter().partition(|(_, it)| it.issued.is_some());
+        let row = |to: &mut MySqlArguments, row: &(&IssueId, &IssueRow)| {
+            state(to, row)?;
+            to.add(row.1.issued.map(|it| it.1))?;
+            to.add(row.1.issued.map(|it| it.0))?;
+            to.add(row.1.seq)
+        };
         COUPON_ISSUES.execute(connection, &issued, row).await?;
+        let row = |to: &mut MySqlArguments, row: &(&IssueId, &IssueRow)| {
+            state(to, row)?;
+            to.add(row.1.seq)?;
+            to.add(row.1.seq)
+        };
         COUPON_STATES.execute(connection, &changed, row).await
     }
 

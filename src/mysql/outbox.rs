@@ -12,11 +12,12 @@ pub struct OutboxRow {
     /// The routing key.
     pub kind: String,
     pub payload: String,
-    /// The event whose message had to be confirmed first, and was.
+    /// The event whose message had to be confirmed first, and was; 0: none, but the row came behind later ones.
     pub after_seq: Option<Seq>,
 }
 
-/// The oldest messages of a cell behind `after` that may be sent, by number.
+/// The oldest messages of a cell behind `after` that may be sent, by number. A refund waits for its payment's message,
+/// also while the payment is a dead event.
 pub async fn waiting(
     pool: &MySqlPool,
     cell: CellId,
@@ -25,13 +26,15 @@ pub async fn waiting(
 ) -> Result<Vec<OutboxRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT seq, kind, payload, after_seq FROM outbox o WHERE cell = ? AND seq > ? AND (after_seq IS NULL OR \
-         NOT EXISTS (SELECT 1 FROM outbox f WHERE f.cell = o.cell AND f.seq = o.after_seq)) ORDER BY seq LIMIT ?",
+         (NOT EXISTS (SELECT 1 FROM outbox f WHERE f.cell = o.cell AND f.seq = o.after_seq) AND \
+          NOT EXISTS (SELECT 1 FROM dead_events d WHERE d.cell = o.cell AND d.seq = o.after_seq))) \
+         ORDER BY seq LIMIT ?",
     )
     .bind(cell.0)
-        .bind(after)
-        .bind(limit as u64)
-        .fetch_all(pool)
-        .await
+    .bind(after)
+    .bind(limit as u64)
+    .fetch_all(pool)
+    .await
 }
 
 /// How many messages of a cell wait.
@@ -43,8 +46,9 @@ pub async fn depth(pool: &MySqlPool, cell: CellId) -> Result<u64, sqlx::Error> {
 
 /// Deletes exactly the confirmed messages (ascending numbers) and counts them, in one transaction.
 ///
-/// `whole_batch`: all that [`waiting`] gave were confirmed, and none of them waited for another one. Only then is a
-/// range exact: it holds nothing else that was not confirmed, whoever else deletes rows of it.
+/// `whole_batch`: all that [`waiting`] gave were confirmed, and none of them has an `after_seq`. Only then is a
+/// range exact: it holds nothing else that was not confirmed, whoever else deletes rows of it. A dead event that is
+/// retried puts a row in between, but one with an `after_seq`.
 pub async fn confirm(
     pool: &MySqlPool,
     cell: CellId,

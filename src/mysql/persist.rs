@@ -1,8 +1,11 @@
 //! Events to rows: one transaction per batch, behind the compare-and-set of the position.
 
+use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlPool;
 
+use super::catalogue::Turn;
 use super::fold::{Dead, Fold};
+use super::{dead_events, replay};
 use crate::cell::{CellId, Epoch, Position};
 use crate::event::Entry;
 
@@ -43,7 +46,7 @@ pub async fn persist(pool: &MySqlPool, batch: Batch<'_>) -> Result<Position, Per
     let mut fold = Fold::new(batch.cell);
     for entry in batch.entries {
         match entry.event() {
-            Ok(event) => fold.add(entry.position, event),
+            Ok(event) => fold.add(entry, event),
             Err(error) => fold.dead.push(Dead::new(entry, &error.to_string())),
         }
     }
@@ -51,16 +54,22 @@ pub async fn persist(pool: &MySqlPool, batch: Batch<'_>) -> Result<Position, Per
 }
 
 /// Parks the one event of a batch whose rows the server refuses. The absolute values that it carries
-/// (balances, units left) are written all the same, so that only its own rows are missing.
+/// (balances, units left) are written all the same, so that only its own rows are missing; unless it is those
+/// that are refused.
 pub async fn bury(pool: &MySqlPool, batch: Batch<'_>, error: &str) -> Result<Position, PersistError> {
+    let mut bare = Fold::new(batch.cell);
     let mut fold = Fold::new(batch.cell);
     for entry in batch.entries {
         if let Ok(event) = entry.event() {
             fold.add_absolute_values(entry.position, &event);
         }
         fold.dead.push(Dead::new(entry, error));
+        bare.dead.push(Dead::new(entry, error));
     }
-    write(pool, batch, &fold).await
+    match write(pool, batch, &fold).await {
+        Err(PersistError::BadData(_)) => write(pool, batch, &bare).await,
+        done => done,
+    }
 }
 
 async fn write(pool: &MySqlPool, batch: Batch<'_>, fold: &Fold) -> Result<Position, PersistError> {
@@ -82,7 +91,21 @@ async fn write(pool: &MySqlPool, batch: Batch<'_>, fold: &Fold) -> Result<Positi
     if moved.rows_affected() != 1 {
         return Err(PersistError::NotTheWriter(batch.cell));
     }
-    fold.write(&mut transaction).await?;
+    let turn = turn(batch.cell, fold, &mut transaction).await?;
+    fold.write(turn, &mut transaction).await?;
     transaction.commit().await?;
     Ok(to)
+}
+
+/// Whether changes of the catalogue must be kept for dead events that may come late.
+async fn turn(cell: CellId, fold: &Fold, connection: &mut MySqlConnection) -> Result<Turn, sqlx::Error> {
+    if fold.catalogue.is_empty() {
+        return Ok(Turn::InOrder);
+    }
+    if !fold.dead.is_empty() || dead_events::any(cell, connection).await? {
+        return Ok(Turn::BesideDead);
+    }
+    // Somebody may have deleted rows of `dead_events` by hand.
+    replay::clear(cell, connection).await?;
+    Ok(Turn::InOrder)
 }

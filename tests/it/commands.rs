@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::test_app::TestApp;
 use super::test_servers;
 
-fn firstcome() -> Command {
+pub fn firstcome() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_firstcome"));
     command.env("RUST_LOG", "warn").stdin(Stdio::null());
     command
@@ -110,12 +110,12 @@ async fn dev_sells_survives_a_kill_and_stops_cleanly() {
     wait_until_gone(&endpoints).await;
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Runs a command against a test's servers.
-fn run(app: &TestApp, arguments: &[&str]) -> Output {
+pub fn run(app: &TestApp, arguments: &[&str]) -> Output {
     let settings = &app.settings;
     firstcome()
         .args(arguments)

@@ -21,6 +21,7 @@ mod commands;
 mod connections;
 mod cors;
 mod coupon_issue;
+mod dead_events;
 mod defaults;
 mod durability;
 mod engine_kill;
