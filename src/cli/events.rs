@@ -60,7 +60,8 @@ pub enum ListFormat {
 /// Runs one of the commands; false: something stays dead.
 pub async fn run(settings: Settings, command: EventsCommand) -> anyhow::Result<bool> {
     let url = &settings.mysql_url;
-    let mysql = mysql::connect(url, 1).await.with_context(|| format!("cannot connect to {url}"))?;
+    let mysql = mysql::connect(url, &settings.tls_ca_file, 1).await;
+    let mysql = mysql.with_context(|| format!("cannot connect to {url}"))?;
     match command {
         EventsCommand::List { cell, format } => {
             let dead = dead_events::list(&mysql, cell.map(CellId)).await?;

@@ -44,8 +44,8 @@ impl Books {
     pub async fn beside(app: &TestApp) -> Self {
         let mut settings = app.settings.clone();
         settings.mysql_url = Secret::new(format!("{}_beside", app.settings.mysql_url.expose()));
-        mysql::migrate(&settings.mysql_url).await.unwrap();
-        let pool = mysql::connect(&settings.mysql_url, 8).await.unwrap();
+        mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
+        let pool = mysql::connect(&settings.mysql_url, &settings.tls_ca_file, 8).await.unwrap();
         cells::prepare(&pool, settings.cells(), settings.stream_bound()).await.unwrap();
         let Connections { scripts, mysql, .. } = app.connections();
         let cell = cells::read(mysql, CELL).await.unwrap().view;
