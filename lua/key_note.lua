@@ -14,7 +14,7 @@
 -- RETURNS  {outcome, answer}
 --   KEY_REUSED  the key was used for another request
 --   REPLAYED    answer = that of the first request with this key
---   NOTED
+--   NOTED       answer = number of the event
 -- EFFECTS  on NOTED: one key_noted event; idem = fingerprint and answer
 -- CLOCK    Redis TIME
 -- RETRY    safe
@@ -32,4 +32,4 @@ local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'key_noted:1
   '%d %s %d %s %s %s', now_ms, ARGV[1], spaces + 1, ARGV[5], ARGV[2], ARGV[3]))
 if not id then return {'CLOSED'} end
 redis.call('SET', KEYS[3], ARGV[2] .. ' ' .. ARGV[5], 'PXAT', string.format('%d', now_ms + ARGV[4]))
-return {'NOTED', ''}
+return {'NOTED', string.sub(id, #EPOCH + 2)}

@@ -28,7 +28,7 @@
 --   OPTION_REQUIRED  item names a product with options, and no option
 --   TOTAL_TOO_LARGE  above 9,999,999,999,999
 --   SALE_NOT_OPEN    item is outside its sale window
---   LIMIT_EXCEEDED   item takes the user over the product's limit; remaining = units they may still buy
+--   LIMIT_EXCEEDED   item takes the user over the product's limit; remaining = units they may still buy in all
 --   OUT_OF_STOCK     remaining = units left of the item
 --   COUPON_INVALID   answer = not_issued, held, used, expired or below_minimum
 --   BALANCE_TOO_LOW  only where it is paid at once
@@ -79,7 +79,8 @@ for i = 9, #KEYS do
     local had = limited[product] or tonumber(redis.call('HGET', tag .. 'bought:' .. product, ARGV[1]) or '0')
     limited[product] = had + quantity
     if not over and limited[product] > tonumber(sku[5]) then
-      over, over_left = i - 8, math.max(sku[5] - had, 0)
+      local before = redis.call('HGET', tag .. 'bought:' .. product, ARGV[1]) or '0'
+      over, over_left = i - 8, math.max(sku[5] - before, 0)
     end
   end
   local left = remaining - quantity

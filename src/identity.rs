@@ -25,8 +25,8 @@ const ADMIN: &str = "admin";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
     User(UserId),
-    /// Acts for anyone; whoever `sub` names does not matter.
-    Admin,
+    /// Acts for anyone. Whoever `sub` names matters for their idempotency keys only; `None`: it is no id.
+    Admin(Option<UserId>),
 }
 
 /// Why a token is not accepted; for the log, in words that quote nothing of it.
@@ -105,10 +105,10 @@ fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
 
 fn identity_of(claims: Claims) -> Result<Identity, BadToken> {
     let scopes = claims.scope.as_deref().unwrap_or_default();
-    if scopes.split(' ').any(|it| it == ADMIN) {
-        return Ok(Identity::Admin);
-    }
     let user = claims.sub.and_then(|it| it.parse().ok());
+    if scopes.split(' ').any(|it| it == ADMIN) {
+        return Ok(Identity::Admin(user));
+    }
     user.map(Identity::User).ok_or(BadToken("sub is no user id"))
 }
 
@@ -170,8 +170,8 @@ mod tests {
         let tokens = Tokens::load(&settings).unwrap().unwrap();
         let verified = |admin, seconds| tokens.verify(&mint(&settings, user, admin, seconds).unwrap());
         assert_eq!(verified(false, 60), Ok(Identity::User(user)));
-        assert_eq!(verified(true, 60), Ok(Identity::Admin));
-        assert_eq!(verified(true, u64::MAX), Ok(Identity::Admin));
+        assert_eq!(verified(true, 60), Ok(Identity::Admin(UserId::new(7).ok())));
+        assert_eq!(verified(true, u64::MAX), Ok(Identity::Admin(UserId::new(7).ok())));
         assert_eq!(tokens.verify("a.b"), Err(BadToken("it is malformed")));
     }
 
@@ -187,7 +187,8 @@ mod tests {
         for (sub, scope) in
             [(Some("7"), "orders admin"), (Some("back office"), "admin"), (None, "admin orders")]
         {
-            assert_eq!(of(sub, scope), Ok(Identity::Admin), "{scope}");
+            let id = sub.and_then(|it| it.parse().ok());
+            assert_eq!(of(sub, scope), Ok(Identity::Admin(id)), "{scope}");
         }
         for sub in [None, Some(""), Some("0"), Some("07"), Some("+7"), Some("7.0"), Some("9007199254740992")]
         {

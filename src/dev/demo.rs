@@ -3,9 +3,13 @@
 use anyhow::bail;
 
 use crate::app::Connections;
-use crate::ids::{OptionId, ProductId, UserId};
+use crate::cell::CellId;
+use crate::coupon::{CouponDescription, Discount};
+use crate::ids::{CouponId, OptionId, ProductId, UserId};
 use crate::money::Amount;
 use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
+use crate::scripts::clock_read::clock_read;
+use crate::scripts::coupon_set::coupon_set;
 use crate::scripts::product_list::product_list;
 use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription, product_set};
 use crate::scripts::user_create::{UserCreate, user_create};
@@ -27,11 +31,22 @@ const OFFERS: [Offer; 5] = [
     ("Cotton tote bag", 9_900, 5_000, None, &[]),
 ];
 
+/// Name, discount, least total of an order, units.
+type Campaign = (&'static str, Discount, Option<Amount>, i64);
+
+const CAMPAIGNS: [Campaign; 2] = [
+    ("Opening: 5,000 off", Discount::Fixed(5_000), Some(20_000), 1_000),
+    ("First 100: 20 % off", Discount::Percent { value: 20, max_amount: Some(30_000) }, None, 100),
+];
+
+/// How long the campaigns run from the first start on.
+const CAMPAIGN_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
+
 /// Users 1 to this number have money.
 const USERS: u64 = 100;
 const BALANCE: Amount = 1_000_000;
 
-/// Lists the products and fills the wallets, unless something is listed already.
+/// Opens the campaigns, lists the products and fills the wallets, unless something is listed already.
 pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
     let Connections { scripts, settings, .. } = connections;
     if !product_list(scripts, 0, 1).await?.products.is_empty() {
@@ -59,6 +74,20 @@ pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
             | BalanceCharge::UserNotFound
             | BalanceCharge::LimitExceeded { .. }) => bail!("user {user} cannot be charged: {refused:?}"),
         }
+    }
+    let now_ms = clock_read(scripts, CellId(0)).await?;
+    for (index, (name, discount, min_order_amount, quantity)) in CAMPAIGNS.into_iter().enumerate() {
+        let campaign = CouponDescription {
+            id: CouponId::new(index as u64 + 1)?,
+            name: name.to_owned(),
+            discount,
+            min_order_amount,
+            quantity,
+            starts_at_ms: now_ms,
+            ends_at_ms: now_ms + CAMPAIGN_MS,
+            expires_at_ms: now_ms + CAMPAIGN_MS,
+        };
+        coupon_set(scripts, &campaign).await?;
     }
     for (index, (name, price, stock, limit_per_user, options)) in OFFERS.into_iter().enumerate() {
         let sku = |option: u64, name: &str, price, stock| {

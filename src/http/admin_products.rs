@@ -136,7 +136,7 @@ pub async fn restock(
     let idempotency = keyed.with(&body);
     let sku = SkuId { product, option: body.option_id.unwrap_or(OptionId::NONE) };
     let ttl_ms = app.settings.idempotency_ttl_ms;
-    match product_restock(&app.scripts, sku, delta, idempotency.as_ref(), ttl_ms).await? {
+    match product_restock(&app.scripts, sku, delta, idempotency.as_ref(), ttl_ms, caller.key_scope()).await? {
         ProductRestock::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         ProductRestock::NotFound => Err(ProblemKind::ProductNotFound.into()),
         ProductRestock::OptionRequired => {

@@ -122,10 +122,12 @@ pub async fn charge_or_create(
     State(app): State<App>,
     caller: Caller,
     keyed: Keyed,
-    Json(body): Json<ChargeUserBody>,
+    Json(mut body): Json<ChargeUserBody>,
 ) -> Result<(Replay, Json<Balance>), Problem> {
     caller.puts_money(&app.settings)?;
     let user_id = caller.acting_for_named(body.user_id)?;
+    // Left out or named, it is the same request.
+    body.user_id = Some(user_id);
     put(&app, user_id, body.amount, true, keyed.with(&body)).await
 }
 

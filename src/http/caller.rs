@@ -21,8 +21,8 @@ pub enum Caller {
     Anybody,
     /// Acts for themself.
     User(UserId),
-    /// Acts for everybody, and is nobody by themself.
-    Admin,
+    /// Acts for everybody, and is nobody by themself; whoever they are, their keys are theirs.
+    Admin(Option<UserId>),
     /// Nobody that is known; may do nothing.
     Stranger(Stranger),
 }
@@ -46,7 +46,7 @@ impl Caller {
         let Some(token) = token else { return Self::Stranger(Stranger::BadToken) };
         match tokens.verify(token) {
             Ok(Identity::User(user)) => Self::User(user),
-            Ok(Identity::Admin) => Self::Admin,
+            Ok(Identity::Admin(sub)) => Self::Admin(sub),
             Err(reason) => {
                 tracing::debug!(%reason, "a token was not accepted");
                 Self::Stranger(Stranger::BadToken)
@@ -57,7 +57,7 @@ impl Caller {
     /// Lets everybody pass who is known: for what is the same for all of them.
     pub fn known(self) -> Result<(), Problem> {
         match self {
-            Self::Anybody | Self::User(_) | Self::Admin => Ok(()),
+            Self::Anybody | Self::User(_) | Self::Admin(_) => Ok(()),
             Self::Stranger(why) => Err(why.into()),
         }
     }
@@ -77,7 +77,7 @@ impl Caller {
         match (user, self) {
             (Some(user), _) => self.acting_for(user),
             (None, Self::User(user)) => Ok(user),
-            (None, Self::Anybody | Self::Admin) => Err(missing()),
+            (None, Self::Anybody | Self::Admin(_)) => Err(missing()),
             (None, Self::Stranger(why)) => Err(why.into()),
         }
     }
@@ -90,7 +90,7 @@ impl Caller {
     /// Lets those pass who may see what is `owner`'s; for all others there is no such thing.
     pub fn reaches(self, owner: UserId, no_such_thing: ProblemKind) -> Result<(), Problem> {
         match self {
-            Self::Anybody | Self::Admin => Ok(()),
+            Self::Anybody | Self::Admin(_) => Ok(()),
             Self::User(user) if user == owner => Ok(()),
             Self::User(_) => Err(no_such_thing.into()),
             Self::Stranger(why) => Err(why.into()),
@@ -100,16 +100,24 @@ impl Caller {
     /// The user whose orders alone are theirs; `None`: everybody's.
     pub fn only_for(self) -> Result<Option<UserId>, Problem> {
         match self {
-            Self::Anybody | Self::Admin => Ok(None),
+            Self::Anybody | Self::Admin(_) => Ok(None),
             Self::User(user) => Ok(Some(user)),
             Self::Stranger(why) => Err(why.into()),
+        }
+    }
+
+    /// Whose idempotency keys those of an administrator's call are.
+    pub fn key_scope(self) -> Option<UserId> {
+        match self {
+            Self::Admin(sub) => sub,
+            Self::Anybody | Self::User(_) | Self::Stranger(_) => None,
         }
     }
 
     /// Lets administrators pass.
     pub fn administers(self) -> Result<(), Problem> {
         match self {
-            Self::Anybody | Self::Admin => Ok(()),
+            Self::Anybody | Self::Admin(_) => Ok(()),
             Self::User(_) => Err(ProblemKind::Forbidden.into()),
             Self::Stranger(why) => Err(why.into()),
         }
@@ -119,7 +127,7 @@ impl Caller {
     pub fn puts_money(self, settings: &Settings) -> Result<(), Problem> {
         match self {
             Self::User(_) if settings.self_service => Ok(()),
-            Self::Anybody | Self::Admin | Self::User(_) | Self::Stranger(_) => self.administers(),
+            Self::Anybody | Self::Admin(_) | Self::User(_) | Self::Stranger(_) => self.administers(),
         }
     }
 }

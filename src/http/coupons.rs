@@ -91,9 +91,11 @@ pub async fn claim_coupon(
     State(app): State<App>,
     caller: Caller,
     keyed: Keyed,
-    Json(body): Json<ClaimBody>,
+    Json(mut body): Json<ClaimBody>,
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
     let user = caller.acting_for_named(body.user_id)?;
+    // Left out or named, it is the same request.
+    body.user_id = Some(user);
     issue(&app, IssueId { coupon: body.coupon_id, user }, false, keyed.with(&body)).await
 }
 
@@ -103,9 +105,11 @@ pub async fn issue_coupon(
     caller: Caller,
     Path(coupon): Path<CouponId>,
     keyed: Keyed,
-    Json(body): Json<IssueBody>,
+    Json(mut body): Json<IssueBody>,
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
     let user = caller.acting_for_named(body.user_id)?;
+    // Left out or named, it is the same request.
+    body.user_id = Some(user);
     issue(&app, IssueId { coupon, user }, true, keyed.with(&body)).await
 }
 

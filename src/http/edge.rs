@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -154,6 +154,9 @@ impl Edge {
             let refused = Problem::parameter("Transfer-Encoding", "must be chunked, and nothing else");
             // Where this body ends is anybody's guess; so nothing behind it is read.
             return ([(header::CONNECTION, "close")], refused).into_response();
+        }
+        if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
+            return Problem::parameter("Host", "is required").into_response();
         }
         if NEVER_LIMITED.contains(&route) {
             return run(request, next).await;

@@ -13,6 +13,7 @@ use crate::money::Amount;
 use crate::mysql::orders::{StoredOrder, order_by_id, payment_of};
 use crate::mysql::{cells, dead_events};
 use crate::order::{Order, OrderStatus};
+use crate::scripts::acknowledged;
 use crate::scripts::idempotency_read::{IdempotencyRead, idempotency_read};
 use crate::scripts::order_end::ReadOrder;
 use crate::scripts::order_get::{OrderGet, order_get};
@@ -44,7 +45,8 @@ pub async fn find_order(app: &AppState, caller: Caller, id: OrderId) -> Result<O
     Ok(order)
 }
 
-/// Reads an order of which a script found no hash. `None`: it has one by now; ask the script again.
+/// Reads an order of which a script found no hash. `None`: it has one by now; ask the script again. Who prefers to hear
+/// of it once MySQL has it waits for what was read, though that happened before.
 pub async fn find_unheld(app: &AppState, caller: Caller, id: OrderId) -> Result<Option<Unheld>, Problem> {
     let cell = cell_of(app, id)?;
     let unheld = match order_get(&app.scripts, cell, id).await? {
@@ -54,6 +56,7 @@ pub async fn find_unheld(app: &AppState, caller: Caller, id: OrderId) -> Result<
             return Ok(None);
         }
         OrderGet::Logged { position, paid } => {
+            acknowledged::note(cell, position);
             // While its own event is in the log, so is all that came after it.
             let known_to = Position { seq: position.seq - 1, ..position };
             let read = ReadOrder { facts: paid.facts(), paid_seq: position.seq, known_to };
@@ -74,6 +77,7 @@ async fn in_mysql(app: &AppState, cell: CellId, id: OrderId) -> Result<Unheld, P
     if dead_events > 0 && in_time(dead_events::may_hold_refund(&app.mysql, cell, id)).await? {
         return Err(too_busy());
     }
+    acknowledged::note(cell, known_to);
     let stored = in_time(order_by_id(&app.mysql, id)).await?.ok_or(ProblemKind::OrderNotFound)?;
     let StoredOrder { order, facts } = stored;
     let paid = match order.status {

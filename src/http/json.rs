@@ -80,7 +80,7 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> 
         }
         return Err(ProblemKind::PayloadTooLarge.into());
     }
-    if !is_json(headers) {
+    if !is_json(headers) || is_encoded(headers) {
         return Err(ProblemKind::UnsupportedMediaType.into());
     }
     let mut bytes = Vec::with_capacity(announced.unwrap_or_default() as usize);
@@ -117,6 +117,14 @@ fn is_json(headers: &HeaderMap) -> bool {
     let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let subtype = essence.strip_prefix("application/");
     subtype.is_some_and(|it| it == "json" || it.strip_suffix("+json").is_some_and(|it| !it.is_empty()))
+}
+
+/// Whether the body is in a coding, such as gzip: none is taken.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Parses a body. Paths are tracked only in a second go, where there is something to tell.

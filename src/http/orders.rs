@@ -71,10 +71,12 @@ pub async fn place_order(
     State(app): State<App>,
     caller: Caller,
     keyed: Keyed,
-    Json(body): Json<OrderBody>,
+    Json(mut body): Json<OrderBody>,
 ) -> Result<Placed, Problem> {
     let (wanted, items) = items_of(&body)?;
     let user = caller.acting_for_named(body.user_id)?;
+    // Left out or named, it is the same request.
+    body.user_id = Some(user);
     let idempotency = keyed.with(&body);
     let request = PlaceRequest {
         user,

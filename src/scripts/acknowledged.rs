@@ -18,8 +18,8 @@ pub async fn during<T>(request: impl Future<Output = T>) -> (T, Option<(CellId, 
     NEWEST.scope(Cell::new(None), noted).await
 }
 
-/// Notes an event; nobody may be asking.
-pub(super) fn note(cell: CellId, position: Position) {
+/// Notes an event that the answer rests on; nobody may be asking.
+pub fn note(cell: CellId, position: Position) {
     let _ = NEWEST.try_with(|it| it.set(Some((cell, position))));
 }
 

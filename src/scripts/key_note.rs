@@ -37,7 +37,11 @@ pub async fn key_note(
     match reply.outcome {
         "KEY_REUSED" => Ok(KeyNote::KeyReused),
         "REPLAYED" => Ok(KeyNote::Replayed { answer: reply.text(1)?.to_owned() }),
-        "NOTED" => Ok(KeyNote::Noted),
+        "NOTED" => {
+            let seq = reply.text(1)?.parse().map_err(|_| reply.unexpected())?;
+            scripts.acknowledge(cell, reply.epoch, seq)?;
+            Ok(KeyNote::Noted)
+        }
         _ => Err(reply.unexpected()),
     }
 }

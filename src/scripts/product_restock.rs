@@ -5,6 +5,7 @@ use super::text::Script;
 use super::{idempotency_parts, keys};
 use crate::cell::Seq;
 use crate::idempotency::{Idempotency, Seen};
+use crate::ids::UserId;
 use crate::money::STOCK_MAX;
 use crate::product::SkuId;
 
@@ -28,9 +29,10 @@ pub async fn product_restock(
     delta: i64,
     idempotency: Option<&Idempotency>,
     idempotency_ttl_ms: u64,
+    key_scope: Option<UserId>,
 ) -> Result<ProductRestock, ScriptError> {
     let cell = scripts.cells().home(sku.product);
-    let (idem_key, fingerprint, key) = idempotency_parts(cell, None, idempotency);
+    let (idem_key, fingerprint, key) = idempotency_parts(cell, key_scope, idempotency);
     let args = [
         sku.product.to_string(),
         sku.option.to_string(),
@@ -39,7 +41,7 @@ pub async fn product_restock(
         fingerprint.to_owned(),
         key.to_owned(),
         idempotency_ttl_ms.to_string(),
-        "0".to_owned(),
+        key_scope.map_or(0, UserId::get).to_string(),
     ];
     let reply = scripts.call(Script::ProductRestock, cell, &[keys::sku(cell, sku), idem_key], &args).await?;
     let restocked = |seen| {

@@ -1,9 +1,9 @@
 //! Typed binding of `lua/user_create.lua`; the header of that file is the contract.
 
-use super::keys;
 use super::load::{ScriptError, Scripts};
 use super::text::Script;
-use crate::cell::Seq;
+use super::{acknowledged, keys};
+use crate::cell::{Position, Seq};
 use crate::ids::UserId;
 use crate::money::Amount;
 
@@ -23,7 +23,10 @@ pub async fn user_create(scripts: &Scripts, user: UserId) -> Result<UserCreate, 
     let reply =
         scripts.call(Script::UserCreate, cell, &[keys::user(cell, user)], &[&user.to_string()]).await?;
     match reply.outcome {
-        "EXISTS" => Ok(UserCreate::Exists { balance: reply.int(2)? }),
+        "EXISTS" => {
+            acknowledged::note(cell, Position { epoch: reply.epoch, seq: reply.int(1)? as Seq });
+            Ok(UserCreate::Exists { balance: reply.int(2)? })
+        }
         "CREATED" => {
             let seq = reply.int(1)? as Seq;
             scripts.acknowledge(cell, reply.epoch, seq)?;

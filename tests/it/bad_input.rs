@@ -446,7 +446,7 @@ async fn a_body_is_small_and_says_that_it_is_json() {
             let story = format!("{call} {length} bytes in chunks");
             rows.push(Row::new(story, bytes, 413, "payload_too_large", ""));
         }
-        let types: [&[&[u8]]; 11] = [
+        let types: [&[&[u8]]; 13] = [
             &[],
             &[b"Content-Type:"],
             &[b"Content-Type: json"],
@@ -458,6 +458,8 @@ async fn a_body_is_small_and_says_that_it_is_json() {
             &[b"Content-Type: application/+json"],
             &[b"Content-Type: application/json\xc3\xa9"],
             &[JSON, JSON],
+            &[JSON, b"Content-Encoding: gzip"],
+            &[JSON, b"Content-Encoding: identity, gzip"],
         ];
         for headers in types {
             let bytes = request(call, headers, good.as_bytes());
@@ -477,6 +479,16 @@ async fn a_body_is_small_and_says_that_it_is_json() {
         rows.push(Row::new("16 KiB", bytes, 400, "invalid_amount", ""));
     }
     all_are_refused(rows).await;
+}
+
+/// Goal: HTTP/1.1 names the host.
+#[tokio::test]
+async fn a_request_names_its_host() {
+    let app = shop().await;
+    let without = ask(&app, b"GET /products HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((without.status.as_u16(), without.code()), (400, "invalid_request"), "{without:?}");
+    assert_eq!(without.body["errors"][0]["parameter"], "Host");
+    app.finish().await;
 }
 
 /// A request whose body comes in chunks and does not say its length.

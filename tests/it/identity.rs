@@ -273,6 +273,63 @@ async fn a_user_need_not_say_who_they_are() {
     shop.app.finish().await;
 }
 
+/// Goal: a request is the same whether its user is named or left out, under the key of either.
+#[tokio::test]
+async fn a_named_user_is_the_same_request() {
+    let shop = Shop::open(|settings| settings.self_service = true).await;
+    for (target, left_out, named) in [
+        ("/balance/charge", r#"{"amount":5}"#, r#"{"amount":5,"userId":2}"#),
+        ("/coupons", r#"{"couponId":1}"#, r#"{"couponId":1,"userId":2}"#),
+        ("/coupons/2/issue", "{}", r#"{"userId":2}"#),
+        (
+            "/orders",
+            r#"{"items":[{"productId":1,"quantity":1}]}"#,
+            r#"{"userId":2,"items":[{"productId":1,"quantity":1}]}"#,
+        ),
+    ] {
+        let key = format!("Idempotency-Key: {target}");
+        let mut told = Vec::new();
+        for (body, token) in
+            [(left_out, shop.signer.user(2)), (named, shop.signer.user(2)), (named, shop.signer.admin())]
+        {
+            let call = Call { method: "POST", route: target, target, body, whose: For::Known };
+            let answer = shop.send(&call, &[bearer(&token), key.clone()]).await;
+            assert!(answer.status.is_success(), "{call:?}: {answer:?}");
+            told.push((answer.header("idempotency-replayed").map(str::to_owned), answer.body));
+        }
+        assert_eq!(told[0].0, None);
+        for again in &told[1..] {
+            assert_eq!((again.0.as_deref(), &again.1), (Some("true"), &told[0].1), "{target}");
+        }
+    }
+    shop.app.finish().await;
+}
+
+/// Goal: the keys of administrators are their own: of each, and not those of the user of the same number.
+#[tokio::test]
+async fn each_administrator_has_keys_of_their_own() {
+    let shop = Shop::open(|_| ()).await;
+    let scope = json!({"scope": "admin"});
+    let restock = async |sub: &str, delta: i64| {
+        let body: &'static str = json!({"delta": delta}).to_string().leak();
+        let target = "/admin/products/1/stock";
+        let call = Call { method: "POST", route: target, target, body, whose: For::Admin };
+        let token = shop.signer.sign(&claims(sub, scope.clone()));
+        let answer = shop.send(&call, &[bearer(&token), "Idempotency-Key: k".to_owned()]).await;
+        (answer.status.as_u16(), answer.header("idempotency-replayed").is_some())
+    };
+    let before = shop.app.stock(1).await;
+    assert_eq!(restock("11", 1).await, (200, false));
+    assert_eq!(restock("12", 2).await, (200, false));
+    assert_eq!(restock("back office", 4).await, (200, false));
+    assert_eq!(restock("11", 1).await, (200, true));
+    assert_eq!(restock("12", 2).await, (200, true));
+    assert_eq!(restock("back office", 4).await, (200, true));
+    assert_eq!(restock("11", 2).await, (422, false));
+    assert_eq!(shop.app.stock(1).await, before + 7);
+    shop.app.finish().await;
+}
+
 /// Goal: the contract's order: syntax before 401 and 403, those before whatever depends on what is there.
 #[tokio::test]
 async fn syntax_comes_before_the_token_and_the_token_before_the_rest() {

@@ -122,7 +122,7 @@ async fn a_token_for_development_is_accepted() {
     let tokens = Tokens::load(&app.settings).unwrap().unwrap();
     assert_eq!(
         tokens.verify(&made(&["--user", "9007199254740991", "--scope", "admin"])),
-        Ok(Identity::Admin)
+        Ok(Identity::Admin(firstcome::ids::UserId::new(9_007_199_254_740_991).ok()))
     );
     app.finish().await;
 

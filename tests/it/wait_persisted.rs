@@ -74,6 +74,17 @@ async fn past_the_patience_it_is_accepted() {
     );
     let again = buy(&app, "the key").await;
     assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::ACCEPTED, Some("true")));
+    // A payment of it, and a user who exists, change nothing more, but MySQL does not have them either.
+    let pay = json!({"orderId": accepted.body["orderId"]}).to_string();
+    for key in [None, Some(("idempotency-key", "a further payment"))] {
+        let headers: Vec<_> = [WAIT, ("content-type", "application/json")].into_iter().chain(key).collect();
+        let paid = app.send(Method::POST, "/payments", &headers, pay.clone()).await;
+        assert_eq!((paid.status, &paid.body["persisted"]), (StatusCode::ACCEPTED, &json!(false)), "{paid:?}");
+    }
+    for status in ["created", "exists"] {
+        let user = app.send(Method::PUT, "/users/9", &[WAIT], "").await;
+        assert_eq!((user.status, &user.body["persisted"]), (StatusCode::ACCEPTED, &json!(false)), "{status}");
+    }
     let gone = app.send(Method::DELETE, "/admin/products/1", &[WAIT], "").await;
     assert_eq!((gone.status, &gone.body), (StatusCode::ACCEPTED, &json!({"persisted": false})));
 
@@ -84,6 +95,12 @@ async fn past_the_patience_it_is_accepted() {
         (told.status, told.header("preference-applied")),
         (StatusCode::CREATED, Some("wait=persisted"))
     );
+    for key in ["a further payment", "and one more"] {
+        let headers = [WAIT, ("content-type", "application/json"), ("idempotency-key", key)];
+        let paid = app.send(Method::POST, "/payments", &headers, pay.clone()).await;
+        let applied = (paid.status, paid.header("preference-applied"));
+        assert_eq!(applied, (StatusCode::OK, Some("wait=persisted")), "{paid:?}");
+    }
     let mut body = accepted.body.clone();
     body.as_object_mut().unwrap().remove("persisted");
     assert_eq!(told.body, body);

@@ -159,9 +159,9 @@ impl Model {
         for (item, line) in lines.iter().enumerate() {
             let Some(limit) = terms(line).limit else { continue };
             let product = line.sku.product;
-            let had =
-                had.entry(product).or_insert_with(|| self.bought.get(&(product, user)).copied().unwrap_or(0));
-            let remaining = (limit - *had).max(0);
+            let before = self.bought.get(&(product, user)).copied().unwrap_or(0);
+            let had = had.entry(product).or_insert(before);
+            let remaining = (limit - before).max(0);
             if i64::from(line.quantity) > limit - *had {
                 return Err(("LIMIT_EXCEEDED", OrderPlace::LimitExceeded { item, remaining }));
             }

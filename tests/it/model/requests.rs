@@ -94,7 +94,7 @@ impl Run<'_> {
             }
             Asked::Restock { sku, delta } => {
                 let told = self.model.product_restock(sku, delta, idempotency);
-                self.check(product_restock(scripts, sku, delta, idempotency, KEY_TTL_MS).await, told)
+                self.check(product_restock(scripts, sku, delta, idempotency, KEY_TTL_MS, None).await, told)
             }
             Asked::Claim { issue, create } => {
                 let told = self.model.coupon_issue(issue, create, idempotency);
