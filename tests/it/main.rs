@@ -21,6 +21,7 @@ mod connections;
 mod cors;
 mod coupon_issue;
 mod engine_kill;
+mod faults;
 mod forgetting;
 mod history;
 mod identity;

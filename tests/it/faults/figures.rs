@@ -1,0 +1,72 @@
+//! What the suite counts, as a table and as `target/faults/latest.json`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// Counts and times of all runs.
+#[derive(Default)]
+pub struct Figures {
+    counts: BTreeMap<&'static str, u64>,
+    /// From a loss (or the return of what holds the rest) until a client is told of a success, by kind.
+    opened: BTreeMap<&'static str, Vec<Duration>>,
+    pub broken: Vec<String>,
+}
+
+impl Figures {
+    pub fn count(&mut self, what: &'static str) {
+        self.add(what, 1);
+    }
+
+    pub fn add(&mut self, what: &'static str, more: u64) {
+        *self.counts.entry(what).or_default() += more;
+    }
+
+    pub fn opened_again(&mut self, kind: &'static str, after: Duration) {
+        self.opened.entry(kind).or_default().push(after);
+    }
+
+    /// `{counts, openedAgainMs: {kind: {losses, median, max}}, broken}` and whatever else is told.
+    fn as_json(&self, about: &Value) -> Value {
+        let mut all: Vec<Duration> = self.opened.values().flatten().copied().collect();
+        let mut times: BTreeMap<&str, Value> =
+            self.opened.iter().map(|(kind, times)| (*kind, summary(&mut times.clone()))).collect();
+        if !all.is_empty() {
+            times.insert("all", summary(&mut all));
+        }
+        json!({"about": about, "counts": self.counts, "openedAgainMs": times, "broken": self.broken})
+    }
+
+    /// Prints the table and writes the file.
+    pub fn report(&self, about: &Value) {
+        let told = self.as_json(about);
+        println!("\n| what | number |\n|---|---:|");
+        for (what, number) in &self.counts {
+            println!("| {what} | {number} |");
+        }
+        println!(
+            "\n| from a Redis loss to open again | losses | median, ms | max, ms |\n|---|---:|---:|---:|"
+        );
+        for (kind, times) in told["openedAgainMs"].as_object().unwrap() {
+            println!("| {kind} | {} | {} | {} |", times["losses"], times["median"], times["max"]);
+        }
+        println!("\n{about}");
+        let file = target_folder().join("faults/latest.json");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, serde_json::to_string_pretty(&told).unwrap() + "\n").unwrap();
+        println!("written to {}", file.display());
+    }
+}
+
+fn summary(times: &mut [Duration]) -> Value {
+    times.sort_unstable();
+    let ms = |it: Duration| it.as_millis() as u64;
+    json!({"losses": times.len(), "median": ms(times[times.len() / 2]), "max": ms(times[times.len() - 1])})
+}
+
+/// The folder that Cargo builds in.
+fn target_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in the target folder").to_owned()
+}
