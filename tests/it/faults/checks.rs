@@ -51,7 +51,7 @@ impl Findings {
         self.broken.push(what);
     }
 
-    pub async fn check(&mut self, stage: &mut Stage<'_>, messages: &[Value]) {
+    pub async fn check(&mut self, stage: &mut Stage<'_>) {
         stage.remember_losses().await;
         let entries = stage.ledger.entries.lock().unwrap().clone();
         let (told, refused): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Entry::succeeded);
@@ -66,7 +66,7 @@ impl Findings {
         self.losses(stage, &told, &missing);
         effects.values(&told, &missing, &mut self.broken);
         effects.totals(&told, &missing, &mut self.broken);
-        self.messages(&effects, messages);
+        self.messages(&effects, &stage.messages);
         if self.reported > 0 && !stage.lossy {
             self.broken(format!("{} events are reported lost, but nothing could be", self.reported));
         }

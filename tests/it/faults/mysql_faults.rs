@@ -75,6 +75,7 @@ impl Stage<'_> {
         .await;
         // Further: as it was.
         self.servers.mysql.kill().await;
+        self.figures.count("kills of MySQL");
         let folder = self.servers.mysql_folder();
         std::fs::remove_dir_all(&folder).unwrap();
         std::fs::rename(folder.with_extension("newer"), &folder).unwrap();

@@ -6,9 +6,10 @@ use rand::rngs::StdRng;
 
 use super::engine_faults::pause;
 use super::stage::Stage;
+use crate::test_app::take_messages;
 
 /// Messages that wait before a fault ends.
-const WAITING: i64 = 12;
+const WAITING: i64 = 40;
 
 impl Stage<'_> {
     /// SIGKILL for RabbitMQ, which comes back.
@@ -29,7 +30,7 @@ impl Stage<'_> {
         self.outbox_empties().await;
     }
 
-    /// The queue takes ten messages and refuses the others.
+    /// The queue takes ten messages and refuses the others, until its limit is lifted.
     pub async fn fill_rabbitmq(&mut self) {
         let definition = r#"{"max-length": 10, "overflow": "reject-publish"}"#;
         self.servers.rabbitmqctl(&["set_policy", "full", ".*", definition, "--apply-to", "queues"]).await;
@@ -57,6 +58,11 @@ impl Stage<'_> {
         connection.close(200, "done".into()).await.unwrap();
         self.figures.count("missing bindings in RabbitMQ");
         self.outbox_empties().await;
+    }
+
+    /// The data platform takes what is there.
+    pub async fn take_messages(&mut self) {
+        self.messages.extend(take_messages(&self.settings).await);
     }
 
     /// A broker that is killed in the seconds after a queue was declared may never elect the queue's leader

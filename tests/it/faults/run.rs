@@ -18,7 +18,7 @@ use super::redis_faults::Mysql;
 use super::servers::Servers;
 use super::shop::{self, Caller, Request, Shop};
 use super::stage::{PATIENCE, Stage};
-use crate::test_app::{CELL, take_messages};
+use crate::test_app::CELL;
 
 /// How many told requests are sent once more at the end.
 const REPLAYS: usize = 40;
@@ -144,12 +144,12 @@ async fn finish(mut stage: Stage<'_>, began: Instant) {
     drain_outbox(&connections.worker(), CELL, PATIENCE).await.unwrap();
     drop(following);
     connections.mysql.close().await;
-    let messages = take_messages(&stage.settings).await;
+    stage.take_messages().await;
     let (clean, said) = stage.firstcome(&["audit"]).await;
     if !clean {
         findings.broken(format!("the audit found differences:\n{said}"));
     }
-    findings.check(&mut stage, &messages).await;
+    findings.check(&mut stage).await;
     let figures = &mut *stage.figures;
     findings.count(figures, stage.ledger.tries.load(Ordering::Relaxed));
     println!("   run {} took {:.0} s", stage.plan.number, began.elapsed().as_secs_f64());

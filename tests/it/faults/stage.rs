@@ -24,7 +24,7 @@ use crate::cell_dump::connect;
 use crate::test_servers;
 
 /// How long anything may take before the suite gives up. Generous: a slow machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -51,6 +51,8 @@ pub struct Stage<'a> {
     pub ledger: Arc<Ledger>,
     /// Ranges `(kept, lost_to]` that were ever reported as lost, by epoch: MySQL may be set back.
     pub lost: BTreeMap<u64, (u64, u64)>,
+    /// What the data platform has taken.
+    pub messages: Vec<Value>,
     /// How many events were counted as lost so far, and how many of them MySQL has counted now.
     pub lost_events: u64,
     counted: u64,
@@ -101,6 +103,7 @@ impl<'a> Stage<'a> {
             doors: Arc::default(),
             ledger: Arc::default(),
             lost: BTreeMap::new(),
+            messages: Vec::new(),
             lost_events: 0,
             counted: 0,
             broken_scripts: Vec::new(),
