@@ -12,6 +12,8 @@ pub struct Figures {
     counts: BTreeMap<&'static str, u64>,
     /// From a loss (or the return of what holds the rest) until a client is told of a success, by kind.
     opened: BTreeMap<&'static str, Vec<Duration>>,
+    /// What the engine counted as lost until then, by kind.
+    lost: BTreeMap<&'static str, u64>,
     pub broken: Vec<String>,
 }
 
@@ -24,11 +26,13 @@ impl Figures {
         *self.counts.entry(what).or_default() += more;
     }
 
-    pub fn opened_again(&mut self, kind: &'static str, after: Duration) {
+    pub fn opened_again(&mut self, kind: &'static str, after: Duration, lost: u64) {
         self.opened.entry(kind).or_default().push(after);
+        *self.lost.entry(kind).or_default() += lost;
     }
 
-    /// `{counts, openedAgainMs: {kind: {losses, median, max}}, broken}` and whatever else is told.
+    /// `{counts, openedAgainMs: {kind: {losses, median, max}}, lostEvents: {kind: number}, broken}` and whatever else
+    /// is told.
     fn as_json(&self, about: &Value) -> Value {
         let mut all: Vec<Duration> = self.opened.values().flatten().copied().collect();
         let mut times: BTreeMap<&str, Value> =
@@ -36,7 +40,7 @@ impl Figures {
         if !all.is_empty() {
             times.insert("all", summary(&mut all));
         }
-        json!({"about": about, "counts": self.counts, "openedAgainMs": times, "broken": self.broken})
+        json!({"about": about, "counts": self.counts, "openedAgainMs": times, "lostEvents": self.lost, "broken": self.broken})
     }
 
     /// Prints the table and writes the file.
@@ -47,10 +51,11 @@ impl Figures {
             println!("| {what} | {number} |");
         }
         println!(
-            "\n| from a Redis loss to open again | losses | median, ms | max, ms |\n|---|---:|---:|---:|"
+            "\n| from a Redis loss to open again | losses | median, ms | max, ms | events lost |\n|---|---:|---:|---:|---:|"
         );
         for (kind, times) in told["openedAgainMs"].as_object().unwrap() {
-            println!("| {kind} | {} | {} | {} |", times["losses"], times["median"], times["max"]);
+            let lost = self.lost.get(kind.as_str()).copied().unwrap_or_else(|| self.lost.values().sum());
+            println!("| {kind} | {} | {} | {} | {lost} |", times["losses"], times["median"], times["max"]);
         }
         println!("\n{about}");
         let file = target_folder().join("faults/latest.json");

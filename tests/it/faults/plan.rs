@@ -36,7 +36,7 @@ macro_rules! kinds {
 kinds! {
     EngineKill = "engine-kill", Split | Together | Replicated | ShortTail, 16;
     WorkerKill = "worker-kill", Split | Replicated | ShortTail, 12;
-    RedisKill = "redis-kill", Split | Together | ShortTail, 4;
+    RedisKill = "redis-kill", Split | Together | Replicated | ShortTail, 4;
     AofCut = "aof-cut", Split | Together | ShortTail, 3;
     AofCutBehind = "aof-cut-behind", Split | Together | ShortTail, 2;
     Flush = "flush", Split | Together | ShortTail, 1;
@@ -128,6 +128,8 @@ pub struct Order {
     /// Most faults in one run.
     pub rounds_per_run: usize,
     pub kinds: Vec<Kind>,
+    /// Every kind as often as any other, whatever it weighs.
+    pub evenly: bool,
     pub patient: bool,
 }
 
@@ -152,7 +154,8 @@ impl Order {
             for _ in 0..left.min(self.rounds_per_run) {
                 let deck = &mut decks[turn];
                 if deck.is_empty() {
-                    deck.extend(possible.iter().flat_map(|it| std::iter::repeat_n(*it, it.weight())));
+                    let times = |it: &Kind| if self.evenly { 1 } else { it.weight() };
+                    deck.extend(possible.iter().flat_map(|it| std::iter::repeat_n(*it, times(it))));
                     deck.shuffle(&mut random);
                 }
                 let kind = deck.pop().expect("a deck of at least one");

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use firstcome::dev::Fsync;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
@@ -23,6 +24,15 @@ pub enum Mysql {
 impl Stage<'_> {
     /// SIGKILL for Redis; it comes back with its append-only file.
     pub async fn kill_redis(&mut self, random: &mut StdRng) {
+        let kind = match self.plan.fsync {
+            Fsync::Always => "Redis killed and restarted, fsync always",
+            Fsync::EverySec => "Redis killed and restarted, fsync everysec",
+        };
+        self.kill_redis_as(kind, random).await;
+    }
+
+    /// The same, told under another name.
+    pub async fn kill_redis_as(&mut self, kind: &'static str, random: &mut StdRng) {
         pause(random, 60).await;
         let before = self.epoch().await;
         let since = Instant::now();
@@ -30,8 +40,8 @@ impl Stage<'_> {
         self.redis.restart().await.unwrap();
         self.figures.count("kills of Redis");
         // Under everysec Redis may answer before it has written, while its disk is busy with the second before.
-        self.lossy |= self.plan.fsync == firstcome::dev::Fsync::EverySec;
-        self.opened_again("Redis killed and restarted", since, before).await;
+        self.lossy |= self.plan.fsync == Fsync::EverySec;
+        self.opened_again(kind, since, before).await;
     }
 
     /// The same, and the end of its append-only file is gone.

@@ -34,6 +34,7 @@ pub async fn run(servers: &mut Servers, figures: &mut Figures, plan: RunPlan) {
     );
     let faults = plan.faults.clone();
     let mut stage = Stage::set(servers, figures, plan).await;
+    let mut findings = Findings::default();
     fill(&stage).await;
     let shop = Shop::open(stage.doors.clone(), stage.ledger.clone(), stage.plan.seed);
     for (number, planned) in faults.iter().enumerate() {
@@ -42,6 +43,9 @@ pub async fn run(servers: &mut Servers, figures: &mut Figures, plan: RunPlan) {
         apply(&mut stage, planned.kind, &mut StdRng::seed_from_u64(planned.seed)).await;
         stage.progress(1).await;
         stage.assert_alive();
+        if number == faults.len() / 2 {
+            audit(&stage, &mut findings, "while clients shopped").await;
+        }
         println!(
             "   {:>6.1} s  {:>3}  {} ({:.1} s)",
             at.as_secs_f64(),
@@ -52,7 +56,15 @@ pub async fn run(servers: &mut Servers, figures: &mut Figures, plan: RunPlan) {
     }
     stage.progress(20).await;
     shop.close().await;
-    finish(stage, began).await;
+    finish(stage, findings, began).await;
+}
+
+/// Asks the audit, which needs no quiet moment.
+async fn audit(stage: &Stage<'_>, findings: &mut Findings, when: &str) {
+    let (clean, said) = stage.firstcome(&["audit"]).await;
+    if !clean {
+        findings.broken(format!("the audit found differences {when}:\n{said}"));
+    }
 }
 
 async fn apply(stage: &mut Stage<'_>, kind: Kind, random: &mut StdRng) {
@@ -120,11 +132,10 @@ async fn fill(stage: &Stage<'_>) {
 }
 
 /// Everything that waits gets to where it belongs; then nobody writes any more, and the ledger is checked.
-async fn finish(mut stage: Stage<'_>, began: Instant) {
+async fn finish(mut stage: Stage<'_>, mut findings: Findings, began: Instant) {
     stage
         .until("everything is persisted", async || stage.persisted().await == stage.log_bounds().await.1)
         .await;
-    let mut findings = Findings::default();
     replay_some(&stage, &mut findings).await;
     let lost = stage.number("SELECT CAST(lost_events AS SIGNED) FROM cells").await;
     for door in 0..stage.doors.len() {
@@ -145,10 +156,7 @@ async fn finish(mut stage: Stage<'_>, began: Instant) {
     drop(following);
     connections.mysql.close().await;
     stage.take_messages().await;
-    let (clean, said) = stage.firstcome(&["audit"]).await;
-    if !clean {
-        findings.broken(format!("the audit found differences:\n{said}"));
-    }
+    audit(&stage, &mut findings, "at the end").await;
     findings.check(&mut stage).await;
     let figures = &mut *stage.figures;
     findings.count(figures, stage.ledger.tries.load(Ordering::Relaxed));

@@ -26,7 +26,7 @@ impl Stage<'_> {
         }
         let asleep = Instant::now();
         if random.random_ratio(1, 3) {
-            self.kill_redis(random).await;
+            self.kill_redis_as("Redis killed while a worker sleeps", random).await;
         }
         let newest = self.log_bounds().await.1;
         self.until("another worker goes on", async || self.persisted().await > newest).await;

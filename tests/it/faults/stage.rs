@@ -24,7 +24,7 @@ use crate::cell_dump::connect;
 use crate::test_servers;
 
 /// How long anything may take before the suite gives up. Generous: a slow machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -272,7 +272,9 @@ impl<'a> Stage<'a> {
     pub async fn opened_again(&mut self, kind: &'static str, since: Instant, before: u64) {
         self.until("the cell opens again", async || self.open_epoch().await > before).await;
         self.progress(1).await;
-        self.figures.opened_again(kind, since.elapsed());
+        let (opened_after, lost) = (since.elapsed(), self.lost_events);
+        self.remember_losses().await;
+        self.figures.opened_again(kind, opened_after, self.lost_events - lost);
         self.figures.count("recoveries after a loss");
     }
 
