@@ -114,12 +114,14 @@ local function run()
 ";
 
 /// Closes it. Lua never rolls back: where the body fails behind its event, the script shuts the gate itself, so that no
-/// other script runs on half of its changes and appends what follows from them.
+/// other script runs on half of its changes and appends what follows from them. Errors keep their code; in Redis 7.0 they
+/// are texts, later tables, and those of Lua itself have none.
 const GUARD: &str = "
 end
 local done, reply = pcall(run)
 if done then return reply end
-local reason = type(reply) == 'table' and reply.err or 'ERR ' .. tostring(reply)
+local reason = type(reply) == 'table' and reply.err or tostring(reply)
+if not string.find(reason, '^%u+ ') then reason = 'ERR ' .. reason end
 if not appended then return redis.error_reply(reason) end
 redis.pcall('SET', '{c' .. CELL .. '}:suspect', EPOCH)
 redis.pcall('DEL', KEYS[1])

@@ -42,6 +42,12 @@ pub struct Findings {
     excused: u64,
     /// Events that the engine counts as lost: those too that were acknowledged to a client that did not listen.
     reported: u64,
+    /// Acknowledged, gone, and not reported: must be none.
+    undetected: u64,
+    /// Told as persisted and gone: must be none.
+    unkept: u64,
+    /// Effects beyond what clients asked for: must be none.
+    doubled: u64,
     recoveries: u64,
     messages: u64,
 }
@@ -65,7 +71,7 @@ impl Findings {
         let missing = self.keys_and_effects(&told, &refused, &effects);
         self.losses(stage, &told, &missing);
         effects.values(&told, &missing, &mut self.broken);
-        effects.totals(&told, &missing, &mut self.broken);
+        self.doubled += effects.totals(&told, &missing, &mut self.broken);
         self.messages(&effects, &stage.messages);
         if self.reported > 0 && !stage.lossy {
             self.broken(format!("{} events are reported lost, but nothing could be", self.reported));
@@ -123,6 +129,7 @@ impl Findings {
         let mut orders = BTreeMap::new();
         for entry in told.iter().filter(|it| it.seq().is_some()) {
             if let Some(other) = orders.insert(entry.seq(), &entry.key) {
+                self.doubled += 1;
                 self.broken.push(format!("{} and {other} were told of the same order", entry.key));
             }
         }
@@ -143,6 +150,7 @@ impl Findings {
         let deaths = stage.ledger.deaths.lock().unwrap().clone();
         for entry in told.iter().filter(|it| missing.contains(&it.key)) {
             if entry.persisted {
+                self.unkept += 1;
                 self.broken.push(format!("{} was told as persisted and is gone: {}", entry.key, entry.body));
                 continue;
             }
@@ -167,6 +175,7 @@ impl Findings {
             } else if died {
                 self.excused += 1;
             } else {
+                self.undetected += 1;
                 let reports = &stage.lost;
                 self.broken.push(format!("{} ({from} to {to}) is gone, unreported: {reports:?}", entry.key));
             }
@@ -221,6 +230,9 @@ impl Findings {
             ("acknowledged events lost with every node that told them", self.excused),
             ("events counted as lost by the engine", self.reported),
             ("messages published", self.messages),
+            ("acknowledged events lost without a report", self.undetected),
+            ("acknowledged as persisted and lost", self.unkept),
+            ("effects that happened twice", self.doubled),
             ("promises broken", self.broken.len() as u64),
         ] {
             figures.add(what, number);

@@ -143,8 +143,9 @@ impl Effects {
         }
     }
 
-    /// There is nothing but what clients were told, and it adds up.
-    pub fn totals(&self, told: &[Entry], missing: &BTreeSet<String>, broken: &mut Vec<String>) {
+    /// There is nothing but what clients were told, and it adds up. Returns how many rows are too many.
+    pub fn totals(&self, told: &[Entry], missing: &BTreeSet<String>, broken: &mut Vec<String>) -> u64 {
+        let mut surplus = 0;
         let there: Vec<&Entry> = told.iter().filter(|it| !missing.contains(&it.key)).collect();
         let count = |passes: &dyn Fn(&Deed) -> bool| there.iter().filter(|it| passes(&it.deed)).count();
         let status = |status: &str| self.orders.values().filter(|it| it.status == status).count();
@@ -160,6 +161,7 @@ impl Effects {
             ("ledger entries", self.ledger.len(), count(&moves_money)),
         ] {
             if stored != known {
+                surplus += stored.saturating_sub(known) as u64;
                 broken.push(format!("{stored} {what}, but clients were told of {known}"));
             }
         }
@@ -186,5 +188,6 @@ impl Effects {
                 ));
             }
         }
+        surplus
     }
 }

@@ -26,7 +26,7 @@ impl Stage<'_> {
     }
 
     async fn kill_and_start(&mut self, node: usize, random: &mut StdRng) {
-        self.until("the node is up", async || self.nodes[node].is_up()).await;
+        self.await_up(node).await;
         pause(random, 60).await;
         self.kill_node(node);
         self.nodes[node].start_again();

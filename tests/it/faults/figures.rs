@@ -43,7 +43,7 @@ impl Figures {
         json!({"about": about, "counts": self.counts, "openedAgainMs": times, "lostEvents": self.lost, "broken": self.broken})
     }
 
-    /// Prints the table and writes the file.
+    /// Prints the tables, and writes the file.
     pub fn report(&self, about: &Value) {
         let told = self.as_json(about);
         println!("\n| what | number |\n|---|---:|");
@@ -58,10 +58,15 @@ impl Figures {
             println!("| {kind} | {} | {} | {} | {lost} |", times["losses"], times["median"], times["max"]);
         }
         println!("\n{about}");
+        println!("written to {}", self.write(about).display());
+    }
+
+    /// Writes the file.
+    pub fn write(&self, about: &Value) -> PathBuf {
         let file = target_folder().join("faults/latest.json");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(&file, serde_json::to_string_pretty(&told).unwrap() + "\n").unwrap();
-        println!("written to {}", file.display());
+        std::fs::write(&file, serde_json::to_string_pretty(&self.as_json(about)).unwrap() + "\n").unwrap();
+        file
     }
 }
 

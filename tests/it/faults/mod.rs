@@ -55,14 +55,22 @@ async fn carry_out(order: Order) {
     );
     let began = std::time::Instant::now();
     let (mut servers, mut figures) = (Servers::start().await, Figures::default());
-    for plan in order.plan() {
-        run::run(&mut servers, &mut figures, plan).await;
-    }
     let kinds: Vec<&str> = order.kinds.iter().map(|it| it.name()).collect();
-    figures.report(&json!({
-        "seed": order.seed, "rounds": order.rounds, "kinds": kinds, "patient": order.patient,
-        "seconds": began.elapsed().as_secs()
-    }));
+    let about = |rounds_done: usize| {
+        json!({
+            "seed": order.seed, "rounds": order.rounds, "roundsDone": rounds_done, "kinds": kinds,
+            "patient": order.patient, "seconds": began.elapsed().as_secs()
+        })
+    };
+    let mut rounds_done = 0;
+    for plan in order.plan() {
+        let rounds = plan.faults.len();
+        run::run(&mut servers, &mut figures, plan).await;
+        rounds_done += rounds;
+        // What was found so far outlives a run that fails.
+        figures.write(&about(rounds_done));
+    }
+    figures.report(&about(rounds_done));
     assert!(figures.broken.is_empty(), "seed {}: {:#?}", order.seed, figures.broken);
 }
 

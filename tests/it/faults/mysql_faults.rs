@@ -88,7 +88,8 @@ impl Stage<'_> {
         self.servers.mysql.restart().await.unwrap();
         self.count_losses_anew().await;
         let (opened, said) = self.firstcome(&["cell", "open", "0"]).await;
-        assert!(opened, "{said}");
+        // A worker may be about to open it too; of two recoveries at once one gives way.
+        assert!(opened || said.contains("superseded by another recovery"), "{said}");
         self.figures.count("times MySQL was restored from too old a copy");
         self.await_ready().await;
         self.figures

@@ -55,6 +55,11 @@ impl Node {
         self.process = launch(self.role, &self.settings, &self.log);
     }
 
+    /// Again, after a start that did not come to its end: the same life.
+    pub fn start_again_after_vain_start(&mut self) {
+        self.process = launch(self.role, &self.settings, &self.log);
+    }
+
     /// Whether it has reached its servers in this life and does its work.
     pub fn is_up(&self) -> bool {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();

@@ -17,7 +17,7 @@ impl Stage<'_> {
     /// another epoch; then it wakes.
     pub async fn make_a_zombie(&mut self, random: &mut StdRng) {
         let node = self.a_node(random, Role::works);
-        self.until("the node is up", async || self.nodes[node].is_up()).await;
+        self.await_up(node).await;
         if random.random() {
             self.sleep_in_a_transaction(node).await;
         } else {
@@ -62,7 +62,7 @@ impl Stage<'_> {
         let turn = random.random_range(0..2);
         let (sleeper, other) = (workers[turn], workers[1 - turn]);
         for node in [sleeper, other] {
-            self.until("the node is up", async || self.nodes[node].is_up()).await;
+            self.await_up(node).await;
         }
         let before = self.epoch().await;
         // Only the sleeper can begin.

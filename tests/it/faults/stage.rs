@@ -314,12 +314,27 @@ impl<'a> Stage<'a> {
         (done.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
-    /// No process may have ended that nobody killed.
+    /// Waits until a node is up. One that met a dead server while it started has ended, and is started again, as a
+    /// supervisor would.
+    pub async fn await_up(&mut self, number: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.nodes[number].is_up() {
+            self.assert_alive();
+            let node = &self.nodes[number];
+            assert!(Instant::now() < deadline, "{} is not up\n{}", node.log.display(), node.last_words());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// No process that was up may have ended by itself.
     pub fn assert_alive(&mut self) {
-        for node in &mut self.nodes {
-            if let Some(status) = node.process.ended() {
-                panic!("{} ended by itself: {status}\n{}", node.log.display(), node.last_words());
-            }
+        for number in 0..self.nodes.len() {
+            let node = &mut self.nodes[number];
+            let Some(status) = node.process.ended() else { continue };
+            let last_words = node.last_words();
+            assert!(!node.is_up(), "{} ended by itself: {status}\n{last_words}", node.log.display());
+            node.start_again_after_vain_start();
+            self.figures.count("starts of a node that met a dead server");
         }
     }
 }
