@@ -16,6 +16,11 @@ macro_rules! kinds {
         impl Kind {
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
 
+            /// Those that the engine stands. `aof-cut-open` shows a hole that is open, and only happens when it is named.
+            pub fn usual() -> Vec<Self> {
+                Self::ALL.iter().copied().filter(|it| *it != Self::AofCutOpen).collect()
+            }
+
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),* }
             }
@@ -39,6 +44,7 @@ kinds! {
     RedisKill = "redis-kill", Split | Together | Replicated | ShortTail, 4;
     AofCut = "aof-cut", Split | Together | ShortTail, 3;
     AofCutBehind = "aof-cut-behind", Split | Together | ShortTail, 2;
+    AofCutOpen = "aof-cut-open", Split | Together, 2;
     Flush = "flush", Split | Together | ShortTail, 1;
     FlushBehind = "flush-behind", Split | Together, 1;
     EveryNodeDies = "every-node-dies", Split | Together, 1;

@@ -21,6 +21,17 @@ pub enum Mysql {
     LagsBehind,
 }
 
+/// What stands at the end of a cut file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// No transaction that was begun and not ended, as `redis-check-aof --fix` leaves it.
+    Whole,
+    /// Whatever the cut left. Redis 7.0 loads such a file without the open transaction, but leaves its MULTI in the
+    /// file: what is appended then belongs to it, and at the next restart the lost half of a script is carried out.
+    /// docs/reliability.md has this as an open hole; the kind exists to show it.
+    Open,
+}
+
 impl Stage<'_> {
     /// SIGKILL for Redis; it comes back with its append-only file.
     pub async fn kill_redis(&mut self, random: &mut StdRng) {
@@ -45,12 +56,12 @@ impl Stage<'_> {
     }
 
     /// The same, and the end of its append-only file is gone.
-    pub async fn cut_aof(&mut self, random: &mut StdRng, mysql: Mysql) {
+    pub async fn cut_aof(&mut self, random: &mut StdRng, mysql: Mysql, end: End) {
         let before = self.epoch().await;
         self.fall_behind(random, mysql).await;
         let since = Instant::now();
         self.redis.kill().await;
-        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX));
+        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX), end);
         self.redis.restart().await.unwrap();
         self.catch_up(mysql);
         self.lossy = true;
@@ -81,7 +92,7 @@ impl Stage<'_> {
             self.kill_node(node);
         }
         self.redis.kill().await;
-        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX));
+        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX), End::Whole);
         self.redis.restart().await.unwrap();
         self.catch_up(Mysql::LagsBehind);
         self.lossy = true;
@@ -182,7 +193,15 @@ fn newest_aof(folder: &Path) -> PathBuf {
 }
 
 /// Cuts bytes off the end of a file.
-fn cut(file: &Path, bytes: u64) {
-    let length = std::fs::metadata(file).unwrap().len();
-    std::fs::File::options().write(true).open(file).unwrap().set_len(length.saturating_sub(bytes)).unwrap();
+fn cut(file: &Path, bytes: u64, end: End) {
+    let mut text = std::fs::read(file).unwrap();
+    text.truncate(text.len().saturating_sub(bytes as usize));
+    let last = |word: &[u8]| text.windows(word.len()).rposition(|it| it == word);
+    if end == End::Whole
+        && let Some(begun) = last(b"*1\r\n$5\r\nMULTI\r\n")
+        && last(b"*1\r\n$4\r\nEXEC\r\n").is_none_or(|ended| ended < begun)
+    {
+        text.truncate(begun);
+    }
+    std::fs::File::options().write(true).open(file).unwrap().set_len(text.len() as u64).unwrap();
 }

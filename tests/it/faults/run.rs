@@ -14,7 +14,7 @@ use super::checks::Findings;
 use super::figures::Figures;
 use super::ledger::{Deed, Entry};
 use super::plan::{Kind, RunPlan};
-use super::redis_faults::Mysql;
+use super::redis_faults::{End, Mysql};
 use super::servers::Servers;
 use super::shop::{self, Caller, Request, Shop};
 use super::stage::{PATIENCE, Stage};
@@ -72,8 +72,9 @@ async fn apply(stage: &mut Stage<'_>, kind: Kind, random: &mut StdRng) {
         Kind::EngineKill => stage.kill_a_front(random).await,
         Kind::WorkerKill => stage.kill_a_worker(random).await,
         Kind::RedisKill => stage.kill_redis(random).await,
-        Kind::AofCut => stage.cut_aof(random, Mysql::KeepsUp).await,
-        Kind::AofCutBehind => stage.cut_aof(random, Mysql::LagsBehind).await,
+        Kind::AofCut => stage.cut_aof(random, Mysql::KeepsUp, End::Whole).await,
+        Kind::AofCutBehind => stage.cut_aof(random, Mysql::LagsBehind, End::Whole).await,
+        Kind::AofCutOpen => stage.cut_aof(random, Mysql::LagsBehind, End::Open).await,
         Kind::Flush => stage.flush(random, Mysql::KeepsUp).await,
         Kind::FlushBehind => stage.flush(random, Mysql::LagsBehind).await,
         Kind::EveryNodeDies => stage.kill_everything(random).await,
