@@ -3,6 +3,9 @@
 # FIRSTCOME_REDIS_SERVER, FIRSTCOME_MYSQLD and FIRSTCOME_RABBITMQ_SERVER name other server programs;
 # a server that is named is not installed. ARGS hands further flags on:
 #   make run ARGS="--listen 127.0.0.1:9090"     make test ARGS="--test it order"
+# test-faults reads FIRSTCOME_FAULTS_SEED (any number; else a random one, which it prints), FIRSTCOME_FAULTS_ROUNDS (faults,
+# 120), FIRSTCOME_FAULTS_KINDS (names with commas between them; else all) and FIRSTCOME_FAULTS_PATIENT (1: what sleeps
+# sleeps for half a minute or a minute). CONTRIBUTING.md says more.
 # fuzz-api makes a Python environment in the target folder, once, from the package index.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -11,7 +14,7 @@ ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-mutants test-upgrade fuzz-api lint
+.PHONY: help setup run test test-faults test-mutants test-upgrade fuzz-api lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +28,9 @@ run: setup ## build the release and start it with private servers and a demo cat
 
 test: setup ## run all tests, against private servers
 	cargo test $(ARGS)
+
+test-faults: setup ## kill, cut and stop servers and engines under load, and check what was acknowledged
+	cargo test --test it faults::what_was_acknowledged_survives_faults -- --ignored --nocapture
 
 test-mutants: setup ## take one mechanism away at a time: does the test that proves it fail?
 	ops/mutants.sh

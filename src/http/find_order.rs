@@ -6,17 +6,18 @@ use super::AppState;
 use super::caller::Caller;
 use super::problem::{Problem, ProblemKind};
 use super::reads::in_time;
-use crate::cell::{CellId, CellView, Position};
+use crate::cell::{CellId, CellView, Position, order_seq};
 use crate::idempotency::Idempotency;
 use crate::ids::OrderId;
 use crate::money::Amount;
 use crate::mysql::orders::{StoredOrder, order_by_id, payment_of};
 use crate::mysql::{cells, dead_events};
 use crate::order::{Order, OrderStatus};
-use crate::scripts::acknowledged;
+use crate::scripts::events_read::events_read;
 use crate::scripts::idempotency_read::{IdempotencyRead, idempotency_read};
 use crate::scripts::order_end::ReadOrder;
 use crate::scripts::order_get::{OrderGet, order_get};
+use crate::scripts::{ScriptError, acknowledged};
 
 /// An order that Redis has no hash of, and what a script needs to change it.
 pub struct Unheld {
@@ -78,7 +79,9 @@ async fn in_mysql(app: &AppState, cell: CellId, id: OrderId) -> Result<Unheld, P
         return Err(too_busy());
     }
     acknowledged::note(cell, known_to);
-    let stored = in_time(order_by_id(&app.mysql, id)).await?.ok_or(ProblemKind::OrderNotFound)?;
+    let Some(stored) = in_time(order_by_id(&app.mysql, id)).await? else {
+        return Err(nowhere(app, cell, id, known_to).await?);
+    };
     let StoredOrder { order, facts } = stored;
     let paid = match order.status {
         OrderStatus::Paid => in_time(payment_of(&app.mysql, id))
@@ -87,6 +90,23 @@ async fn in_mysql(app: &AppState, cell: CellId, id: OrderId) -> Result<Unheld, P
         OrderStatus::Pending | OrderStatus::Cancelled | OrderStatus::Expired | OrderStatus::Refunded => None,
     };
     Ok(Unheld { order, paid })
+}
+
+/// What to say of an order that is neither in the log nor in MySQL, which has everything up to `known_to`: there is none,
+/// unless the log has trimmed its number already. Then MySQL was set back, and the order may be in what it lacks.
+async fn nowhere(
+    app: &AppState,
+    cell: CellId,
+    id: OrderId,
+    known_to: Position,
+) -> Result<Problem, ScriptError> {
+    let seq = order_seq(id);
+    if seq <= known_to.seq {
+        return Ok(ProblemKind::OrderNotFound.into());
+    }
+    let log = events_read(&app.scripts, cell, Position::default(), 1).await?;
+    let is_trimmed = log.entries.first().is_some_and(|oldest| seq < oldest.position.seq);
+    Ok(if is_trimmed { ProblemKind::NotYetPersisted } else { ProblemKind::OrderNotFound }.into())
 }
 
 /// The first answer under a key, of an operation whose order has left Redis; `None`: the key is new.

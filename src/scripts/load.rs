@@ -18,7 +18,7 @@ use super::acknowledged;
 use super::connect::RedisServer;
 use super::keys;
 use super::reply::{Reply, decode};
-use super::text::{Script, ScriptSet};
+use super::text::{HALFWAY, Script, ScriptSet};
 use crate::cell::{CellId, Cells, Epoch, Fence, Position, Seq};
 
 /// Why a script gave no outcome of its own.
@@ -337,13 +337,8 @@ impl Scripts {
         if !matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension) {
             return ScriptError::Unknown(text);
         }
-        let first_write = set.texts[script as usize].lines().position(|it| it.contains("redis.call('XADD'"));
-        // Lua never rolls back: from the first write on, the script may have stopped half-way.
-        let half_way = match (first_write, failed_line(error.detail().unwrap_or_default())) {
-            (None, _) => false,
-            (Some(write), Some(failed)) => failed > write,
-            (Some(_), None) => true,
-        };
+        // The script has shut the gate by itself; told again, should it have failed in that too.
+        let half_way = error.code() == Some(HALFWAY);
         tracing::error!(script = script.stem(), %cell, %error, half_way, "a script failed");
         if half_way {
             match self.shut(cell, set.fence.epoch, true).await {
@@ -380,24 +375,5 @@ impl Scripts {
 
     fn slot(&self, cell: CellId) -> &CellSlot {
         &self.shared.slots[usize::from(cell.0)]
-    }
-}
-
-/// The 0-based line that a failed script names: `…, on @user_script:14.`
-fn failed_line(detail: &str) -> Option<usize> {
-    let (_, after) = detail.rsplit_once("@user_script:")?;
-    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse::<usize>().ok()?.checked_sub(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_script_names_its_line() {
-        assert_eq!(failed_line("wrong kind of value script: ed04, on @user_script:4."), Some(3));
-        assert_eq!(failed_line("user_script:4: attempt to … script: on @user_script:12."), Some(11));
-        assert_eq!(failed_line("something else"), None);
     }
 }

@@ -62,7 +62,7 @@ impl Script {
     /// Whether the script appends an event, and so is refused while the backlog is full.
     pub(super) fn appends(self) -> bool {
         static APPENDS: LazyLock<Vec<bool>> =
-            LazyLock::new(|| Script::ALL.iter().map(|it| it.text().contains("redis.call('XADD'")).collect());
+            LazyLock::new(|| Script::ALL.iter().map(|it| it.text().contains(APPEND)).collect());
         APPENDS[self as usize]
     }
 }
@@ -98,12 +98,43 @@ fn with_prologue(script: Script, cell: CellId, fence: &Fence, stream_bound: u64)
              then return {{'CLOSED'}} end\n"
         );
     }
-    if script.appends() {
-        text +=
-            &format!("if redis.call('XLEN', KEYS[2]) >= {stream_bound} then return {{'BACKLOG_FULL'}} end\n");
+    if !script.appends() {
+        return text + body;
     }
-    text + body
+    text += &format!("if redis.call('XLEN', KEYS[2]) >= {stream_bound} then return {{'BACKLOG_FULL'}} end\n");
+    let body = body.replace(APPEND, "append('XADD'");
+    text + APPENDING + body.trim_end() + GUARD
 }
+
+/// The call that is a script's first write; it occurs once.
+const APPEND: &str = "redis.call('XADD'";
+
+/// Opens a function around the body of a script that appends.
+const APPENDING: &str = "local appended
+local function append(...)
+  appended = redis.call(...)
+  return appended
+end
+local function run()
+";
+
+/// Closes it. Lua never rolls back: where the body fails behind its event, the script shuts the gate itself, so that no
+/// other script runs on half of its changes and appends what follows from them. Errors keep their code; in Redis 7.0 they
+/// are texts, later tables, and those of Lua itself have none.
+const GUARD: &str = "
+end
+local done, reply = pcall(run)
+if done then return reply end
+local reason = type(reply) == 'table' and reply.err or tostring(reply)
+if not string.find(reason, '^%u+ ') then reason = 'ERR ' .. reason end
+if not appended then return redis.error_reply(reason) end
+redis.pcall('SET', '{c' .. CELL .. '}:suspect', EPOCH)
+redis.pcall('DEL', KEYS[1])
+return redis.error_reply('HALFWAY ' .. reason)
+";
+
+/// The code of the error that a script answers with which failed behind its event.
+pub(super) const HALFWAY: &str = "HALFWAY";
 
 #[cfg(test)]
 mod tests {
@@ -116,6 +147,17 @@ mod tests {
         let lines: Vec<&str> = text.lines().take(5).collect();
         assert_eq!(lines[..2], ["#!lua", "local CELL, EPOCH = '3', '8'"]);
         assert!(lines[3].contains("master_replid:abc") && lines[4].contains(">= 200"));
-        assert!(!with_prologue(Script::BalanceGet, CellId(3), &fence, 200).contains("XLEN"));
+        let read = with_prologue(Script::BalanceGet, CellId(3), &fence, 200);
+        assert!(!read.contains("XLEN") && !read.contains("pcall"));
+    }
+
+    #[test]
+    fn a_script_appends_through_the_guard() {
+        let fence = Fence { epoch: 8, replid: None };
+        for script in Script::ALL.iter().filter(|it| it.appends()) {
+            let text = with_prologue(*script, CellId(0), &fence, 200);
+            assert!(!text.contains(APPEND) && text.ends_with(GUARD), "{}", script.stem());
+            assert_eq!(text.matches("append('XADD'").count(), 1, "{}", script.stem());
+        }
     }
 }

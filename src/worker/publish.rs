@@ -19,6 +19,10 @@ const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// Pause when nothing of what waits was taken.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
+/// Rounds in a row of which nothing was taken, before the publisher connects anew: RabbitMQ 3.10 goes on refusing what
+/// comes over a channel that met a full queue, also after the queue's limit was lifted.
+const REFUSED_ROUNDS_MAX: u32 = 5;
+
 /// What one round did.
 struct Round {
     sent: usize,
@@ -60,7 +64,8 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
     }
 }
 
-/// Publishes until `stop` or a failure; returns at once where another worker has the lock.
+/// Publishes until `stop` or a failure, or until nothing is taken any more; returns at once where another worker has
+/// the lock.
 async fn publish_while_locked(
     worker: &Worker,
     cell: CellId,
@@ -70,7 +75,8 @@ async fn publish_while_locked(
     let Some(mut lock) = NamedLock::try_take(&worker.mysql, "publish", cell).await? else { return Ok(()) };
     let publisher = connect(worker).await?;
     let mut last_look = Instant::now();
-    while !stop.is_cancelled() {
+    let mut refused_rounds = 0;
+    while !stop.is_cancelled() && refused_rounds < REFUSED_ROUNDS_MAX {
         if last_look.elapsed() > Duration::from_secs(1) {
             last_look = Instant::now();
             if !lock.is_held().await {
@@ -82,8 +88,12 @@ async fn publish_while_locked(
         let pause = match round(worker, cell, &publisher).await? {
             Round { sent: 0, .. } => IDLE_PAUSE,
             // What was returned or refused stays so for a while; asking at once only makes work.
-            Round { confirmed: 0, .. } => REFUSED_PAUSE,
+            Round { confirmed: 0, .. } => {
+                refused_rounds += 1;
+                REFUSED_PAUSE
+            }
             Round { .. } => {
+                refused_rounds = 0;
                 progressed();
                 continue;
             }

@@ -1,9 +1,10 @@
 //! The engine as a process of its own, for tests that kill it.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use firstcome::config::Settings;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// `firstcome serve` on a fixed port.
 pub struct EngineProcess {
@@ -12,12 +13,22 @@ pub struct EngineProcess {
 
 impl EngineProcess {
     pub fn start(settings: &Settings, role: &str) -> Self {
-        Self::start_program(Path::new(env!("CARGO_BIN_EXE_firstcome")), settings, role)
+        Self::start_with(settings, role, |_| {})
+    }
+
+    /// The same, with a command that is changed before it runs.
+    pub fn start_with(settings: &Settings, role: &str, change: impl FnOnce(&mut Command)) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_firstcome")), settings, role, change)
     }
 
     /// The same with the program of another release.
     pub fn start_program(program: &Path, settings: &Settings, role: &str) -> Self {
-        let child = Command::new(program)
+        Self::of(program, settings, role, |_| {})
+    }
+
+    fn of(program: &Path, settings: &Settings, role: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(program);
+        command
             .args(["serve", "--role", role])
             .env("FIRSTCOME_LISTEN", settings.listen.to_string())
             .env("FIRSTCOME_REDIS_URL", settings.redis_url.expose())
@@ -26,9 +37,9 @@ impl EngineProcess {
             .env("FIRSTCOME_AMQP_EXCHANGE", &settings.amqp_exchange)
             .env("FIRSTCOME_AMQP_QUEUE", &settings.amqp_queue)
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()))
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the engine starts");
+            .stdin(Stdio::null());
+        change(&mut command);
+        let child = command.spawn().expect("the engine starts");
         if let Some(reaper) = firstcome::dev::reaper::installed() {
             reaper.watch(child.id()).unwrap();
         }
@@ -45,10 +56,28 @@ impl EngineProcess {
         let _ = self.child.wait();
     }
 
+    /// How it ended, or `None` while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// SIGSTOP: it sleeps where it is, until [`Self::wake`].
+    pub fn sleep(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn wake(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// SIGTERM; true when it then ended with success.
     pub async fn terminate(&mut self) -> bool {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.success();

@@ -25,6 +25,7 @@ mod dead_events;
 mod defaults;
 mod durability;
 mod engine_kill;
+mod faults;
 mod forgetting;
 mod history;
 mod identity;

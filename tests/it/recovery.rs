@@ -226,6 +226,32 @@ async fn a_script_that_stopped_half_way_is_repaired() {
     app.finish().await;
 }
 
+/// While one purchase stops half-way, others are on their way behind it. Goal: none of them runs on half of its
+/// changes, which would put wrong balances and units into events, and so into MySQL.
+#[tokio::test]
+async fn nothing_runs_behind_a_script_that_stopped_half_way() {
+    let app = TestApp::start().await;
+    for product in [1, 2] {
+        app.product_with(product, 10, 1_000).await;
+    }
+    app.user_with(1, 100_000).await;
+    let mut redis = connect(&app.redis.url()).await;
+    // The first write that fails is that of the first item's sales; the second item is not taken from then on.
+    let mut plant = redis::pipe();
+    plant.del("{c0}:sales:rolling").set("{c0}:sales:rolling", "of a wrong kind");
+    let () = plant.query_async(&mut redis).await.unwrap();
+
+    let items = json!([{"productId": 1, "quantity": 1}, {"productId": 2, "quantity": 1}]);
+    let order = json!({"userId": 1, "items": items});
+    let answers = futures::future::join_all((0..50).map(|_| app.post("/orders", order.clone()))).await;
+
+    let failed = answers.iter().filter(|it| it.status == StatusCode::INTERNAL_SERVER_ERROR).count();
+    assert_eq!(failed, 1, "it shut the gate behind itself");
+    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK && epoch(&app).await == 2);
+    assert_eq!(app.stock(1).await, app.stock(2).await);
+    app.finish().await;
+}
+
 /// A script that fails in its checks. Goal: nothing changes, and the cell goes on selling.
 #[tokio::test]
 async fn a_failed_check_shuts_nothing() {
