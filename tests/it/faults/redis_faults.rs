@@ -56,12 +56,12 @@ impl Stage<'_> {
     }
 
     /// The same, and the end of its append-only file is gone.
-    pub async fn cut_aof(&mut self, random: &mut StdRng, mysql: Mysql, end: End) {
+    pub async fn cut_aof(&mut self, random: &mut StdRng, mysql: Mysql) {
         let before = self.epoch().await;
         self.fall_behind(random, mysql).await;
         let since = Instant::now();
         self.redis.kill().await;
-        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX), end);
+        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX), End::Whole);
         self.redis.restart().await.unwrap();
         self.catch_up(mysql);
         self.lossy = true;
@@ -84,7 +84,7 @@ impl Stage<'_> {
 
     /// Redis loses its end and every node dies at the same time, before it could note what it had told: the one
     /// exception of the promise. Whatever was told as persisted must be there all the same.
-    pub async fn kill_everything(&mut self, random: &mut StdRng) {
+    pub async fn kill_everything(&mut self, random: &mut StdRng, end: End) {
         let before = self.epoch().await;
         self.fall_behind(random, Mysql::LagsBehind).await;
         let since = Instant::now();
@@ -92,7 +92,7 @@ impl Stage<'_> {
             self.kill_node(node);
         }
         self.redis.kill().await;
-        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX), End::Whole);
+        cut(&self.aof(), random.random_range(1..=CUT_BYTES_MAX), end);
         self.redis.restart().await.unwrap();
         self.catch_up(Mysql::LagsBehind);
         self.lossy = true;
