@@ -8,13 +8,14 @@
 -- ARGV
 --   1  token    the gate's text while this recovery owns the cell
 --   2  epoch    the new epoch
+--   3  doubtful 1: the data was kept, and a restart may still bring back what was cut off; 0: it was rebuilt
 -- RETURNS  {outcome}
 --   SUPERSEDED  another recovery has the cell
 --   OPENED
--- EFFECTS  on OPENED: gate = epoch, the mark is gone
+-- EFFECTS  on OPENED: gate = epoch; the mark is there where ARGV 3 is 1, else gone
 -- RETRY    not safe: start again with the next epoch
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'SUPERSEDED'} end
-redis.call('DEL', KEYS[3])
+if ARGV[3] == '1' then redis.call('SET', KEYS[3], ARGV[2]) else redis.call('DEL', KEYS[3]) end
 redis.call('SET', KEYS[1], ARGV[2])
 return {'OPENED'}

@@ -17,6 +17,7 @@ const CELL_SURVIVORS: &str = include_str!("../../lua/recovery/cell_survivors.lua
 const CELL_CLEAR: &str = include_str!("../../lua/recovery/cell_clear.lua");
 const CELL_RESTORE: &str = include_str!("../../lua/recovery/cell_restore.lua");
 const CELL_OPENER: &str = include_str!("../../lua/recovery/cell_opener.lua");
+const CELL_TRUST: &str = include_str!("../../lua/recovery/cell_trust.lua");
 const CELL_OPEN: &str = include_str!("../../lua/recovery/cell_open.lua");
 
 /// Keys that one call of `cell_clear` looks at.
@@ -47,6 +48,17 @@ impl CellLook {
     pub fn gate_epoch(&self) -> Epoch {
         self.gate.trim_end_matches('!').parse().unwrap_or(0)
     }
+}
+
+/// Takes the mark of a kept cell away; false: it is not open in this epoch. On the connection over which the server was
+/// found to have written its append-only file anew.
+pub async fn trust(
+    connection: &mut MultiplexedConnection,
+    cell: CellId,
+    epoch: Epoch,
+) -> Result<bool, RedisError> {
+    let (outcome,): (String,) = command(CELL_TRUST, cell).arg(epoch).query_async(connection).await?;
+    Ok(outcome == "TRUSTED")
 }
 
 /// One cell, owned by this recovery through its token in the gate.
@@ -162,13 +174,14 @@ impl CellInRecovery {
     /// Appends the epoch's first entry, loads its scripts, opens the gate.
     ///
     /// `kept` is the last event that MySQL has; the opener names it, so that a reader can tell the one
-    /// legal gap from a loss.
+    /// legal gap from a loss. `doubtful`: the mark stays that has a further recovery rebuild the cell, until [`trust`].
     pub async fn open(
         mut self,
         scripts: &Scripts,
         base: Seq,
         kept: Position,
         replid: Option<String>,
+        doubtful: bool,
     ) -> Result<(), StepError> {
         let mut step = self.step(CELL_OPENER);
         step.arg(Position { epoch: self.epoch, seq: base }.to_string()).arg(kept.to_string());
@@ -177,7 +190,7 @@ impl CellInRecovery {
         let fence = Fence { epoch: self.epoch, replid };
         scripts.load_all(&mut self.connection, self.cell, &fence).await?;
         let mut step = self.step(CELL_OPEN);
-        step.arg(self.epoch);
+        step.arg(self.epoch).arg(u8::from(doubtful));
         let (outcome,): (String,) = step.query_async(&mut self.connection).await?;
         self.check(&outcome)
     }

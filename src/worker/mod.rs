@@ -8,6 +8,7 @@ mod publish;
 mod rebuild;
 pub mod recover;
 mod replicas;
+mod rewrite;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,8 @@ impl Worker {
             loops.spawn(supervise("expire", move || expire::run(worker.clone(), cell, token.clone())));
             let (worker, token) = (self.clone(), stop.clone());
             loops.spawn(supervise("replicas", move || replicas::run(worker.clone(), cell, token.clone())));
+            let (worker, token) = (self.clone(), stop.clone());
+            loops.spawn(supervise("rewrite", move || rewrite::run(worker.clone(), cell, token.clone())));
             let (worker, token) = (self.clone(), stop.clone());
             loops.spawn(supervise("forget", move || forget::run(worker.clone(), cell, token.clone())));
         }

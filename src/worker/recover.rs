@@ -29,6 +29,8 @@ pub enum Because {
     Gap,
     /// The server has replicas now, and the scripts of this epoch do not know the server.
     Replicas,
+    /// The data was kept after a restart, and the server does not write its append-only file anew.
+    NotRewritten,
     /// An operator wants the cell rebuilt from MySQL.
     Asked,
 }
@@ -153,7 +155,7 @@ async fn recover(
     }
     let noted = highest_note(worker, cell, epoch).await?;
     let highest = noted.max(if survivors.gap { seen.newest.seq } else { 0 });
-    let must_rebuild = because == Because::Asked
+    let must_rebuild = matches!(because, Because::Asked | Because::NotRewritten)
         || seen.suspect
         || survivors.gap
         || seen.newest != kept
@@ -172,7 +174,9 @@ async fn recover(
         base: base(worker, &row, kept, &seen, highest).await?,
         replid: in_recovery.replid().await?,
     };
-    open(worker, in_recovery, found).await
+    // What is kept after a restart may have the rest of a cut script in its file: see `rewrite.rs`.
+    let doubtful = !must_rebuild && because != Because::Replicas;
+    open(worker, in_recovery, found, doubtful).await
 }
 
 struct Survivors {
@@ -262,6 +266,7 @@ async fn open(
     worker: &Worker,
     in_recovery: CellInRecovery,
     found: Recovered,
+    doubtful: bool,
 ) -> Result<RecoverOutcome, RecoverError> {
     if !cells::commit_recovery(&worker.mysql, &found).await? {
         return Err(RecoverError::Superseded);
@@ -272,7 +277,7 @@ async fn open(
         tracing::error!(cell = %found.cell, from = found.lost_from + 1, to = found.lost_to, "acknowledged events are lost");
     }
     worker.scripts.adopt(found.cell, Fence { epoch: found.epoch, replid: found.replid.clone() });
-    in_recovery.open(&worker.scripts, found.base, found.kept, found.replid.clone()).await?;
+    in_recovery.open(&worker.scripts, found.base, found.kept, found.replid.clone(), doubtful).await?;
     // Closed while it was being opened: the operator's word counts.
     if cells::read(&worker.mysql, found.cell).await?.view.state != CellState::Open {
         worker.scripts.shut(found.cell, found.epoch, false).await?;

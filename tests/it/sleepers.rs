@@ -79,7 +79,7 @@ async fn a_recoverer_that_slept_changes_nothing() {
                 assert!(!cells::commit_recovery(mysql, &found).await.unwrap());
                 Err(StepError::Superseded)
             }
-            Step::Open => sleeper.open(scripts, known.persisted.seq + 1, known.persisted, None).await,
+            Step::Open => sleeper.open(scripts, known.persisted.seq + 1, known.persisted, None, false).await,
         };
         assert!(matches!(refused, Err(StepError::Superseded)), "{step:?}: {refused:?}");
         assert_eq!(everything(&app.redis.url()).await, before, "{step:?}");

@@ -67,7 +67,10 @@ impl World {
         let taken = CellInRecovery::take(own.own_connection().await.unwrap(), CELL, EPOCH).await;
         let (recovery, _) = taken.expect("nobody else has the cell");
         scripts.adopt(CELL, Fence { epoch: EPOCH, replid: None });
-        recovery.open(&scripts, OPENER, Position::default(), None).await.expect("nobody else has the cell");
+        recovery
+            .open(&scripts, OPENER, Position::default(), None, false)
+            .await
+            .expect("nobody else has the cell");
         Self { scripts, clock, connection: own.own_connection().await.unwrap(), _redis: redis }
     }
 

@@ -1,0 +1,96 @@
+//! The append-only file after a restart that kept the data.
+//!
+//! A file that was cut inside a script ends in a MULTI without its EXEC. Redis (7.0.15, tried) drops the half-done commands
+//! when it loads the file, but leaves them in it, and appends what comes later behind them: so the next restart carries
+//! the lost half out after all. Until the file was written anew, a kept cell therefore stays marked as suspect, and a
+//! restart meanwhile is met with a rebuild.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, InfoDict, RedisError};
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use super::recover::{Because, recover_unasked};
+use crate::cell::CellId;
+use crate::scripts::keys;
+use crate::scripts::recovery::trust;
+
+/// How often the mark is looked for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often while the file is being written.
+const WRITING_PAUSE: Duration = Duration::from_millis(100);
+
+/// What was found.
+enum Found {
+    NoMark,
+    Writing,
+    Trusted,
+    /// The server does not write its file anew when it is asked to.
+    Refused(RedisError),
+}
+
+/// Has the file written anew for a cell that bears the mark, and takes the mark away, until `stop`.
+pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
+    let mut connection = None;
+    while !stop.is_cancelled() {
+        let pause = match look(&worker, cell, &mut connection).await {
+            Ok(Found::NoMark) => PAUSE,
+            Ok(Found::Writing) => WRITING_PAUSE,
+            Ok(Found::Trusted) => {
+                tracing::info!(%cell, "the append-only file was written anew; a restart can be met without a rebuild");
+                PAUSE
+            }
+            Ok(Found::Refused(error)) => {
+                tracing::warn!(%cell, %error, "the append-only file is not written anew; rebuilding the cell instead");
+                recover_unasked(&worker, cell, Because::NotRewritten).await;
+                PAUSE
+            }
+            // The persisting loop meets the same, and logs it.
+            Err(_) => {
+                connection = None;
+                PAUSE
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// All of it on one connection that never reconnects: what one server says must not be taken for another's, nor for the
+/// same one's after a restart.
+async fn look(
+    worker: &Worker,
+    cell: CellId,
+    kept: &mut Option<MultiplexedConnection>,
+) -> Result<Found, RedisError> {
+    let Some(fence) = worker.scripts.fence(cell) else { return Ok(Found::NoMark) };
+    let connection = match kept {
+        Some(connection) => connection,
+        None => kept.insert(worker.scripts.server().own_connection().await?),
+    };
+    if !connection.exists::<_, bool>(keys::suspect(cell)).await? {
+        return Ok(Found::NoMark);
+    }
+    let info: InfoDict = redis::cmd("INFO").arg("persistence").query_async(connection).await?;
+    let told = |key: &str| info.get::<String>(key).unwrap_or_default();
+    let writes = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].iter().any(|it| told(it) == "1");
+    // Counted since the server started.
+    let written =
+        info.get::<u64>("aof_rewrites").unwrap_or_default() > 0 && told("aof_last_bgrewrite_status") == "ok";
+    if told("aof_enabled") != "1" || (written && !writes) {
+        return Ok(match trust(connection, cell, fence.epoch).await? {
+            true => Found::Trusted,
+            // Being recovered, or closed.
+            false => Found::NoMark,
+        });
+    }
+    if !writes && let Err(error) = redis::cmd("BGREWRITEAOF").query_async::<()>(connection).await {
+        return if error.is_io_error() { Err(error) } else { Ok(Found::Refused(error)) };
+    }
+    Ok(Found::Writing)
+}
