@@ -1,9 +1,17 @@
 //! What was in Redis and is gone comes back, and nothing is sold that is not there.
 
+use std::net::SocketAddr;
+
+use firstcome::app::Role;
+use firstcome::config::Settings;
+use firstcome::dev::ports;
+use redis::AsyncCommands;
+use redis::streams::StreamInfoStreamReply;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::cell_dump::{connect, dump};
+use super::engine_process::EngineProcess;
 use super::test_app::{CELL, TestApp, eventually};
 
 /// Every kind of state that exists.
@@ -141,6 +149,8 @@ async fn what_was_cut_off_stays_gone() {
         eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
         assert_eq!((app.balance(1).await, app.stock(1).await), (1_000, 40));
         assert_eq!(app.count("SELECT CAST(SUM(rebuilt) AS SIGNED) FROM recoveries WHERE epoch > 1").await, 0);
+        // The end of its transaction would be that of the one that was cut off.
+        app.user_with(2, 5).await;
         if waits {
             eventually!(!is_marked(&app).await);
         }
@@ -220,6 +230,15 @@ async fn numbers_never_restart() {
 const WAITING: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() \
                        AND INFO LIKE 'UPDATE cells SET persisted%'";
 
+/// Cuts the log in the beginning of the last scripts but `gone - 1`, so that so many are gone.
+fn cut_before_the_last(app: &TestApp, gone: usize) {
+    let log = app.folder.join("redis/appendonlydir/appendonly.aof.1.incr.aof");
+    let text = std::fs::read(&log).unwrap();
+    let mut begin = text.windows(5).enumerate().filter(|(_, it)| *it == b"MULTI").map(|it| it.0);
+    let cut = begin.nth_back(gone - 1).unwrap();
+    std::fs::File::options().write(true).open(&log).unwrap().set_len(cut as u64).unwrap();
+}
+
 /// Redis loses events that MySQL did not have yet, but that the engine had acknowledged. Goal: the loss
 /// is counted, with its range, and what is left is sound.
 #[tokio::test]
@@ -240,18 +259,58 @@ async fn an_acknowledged_loss_is_counted() {
         charge().await;
     }
     app.redis.kill().await;
-    let log = app.folder.join("redis/appendonlydir/appendonly.aof.1.incr.aof");
-    let text = std::fs::read(&log).unwrap();
-    // Cut in the middle of the last charge but one: two are gone, three survive.
-    let cut =
-        text.windows(5).enumerate().filter(|(_, it)| *it == b"MULTI").map(|it| it.0).nth_back(1).unwrap();
-    std::fs::File::options().write(true).open(&log).unwrap().set_len(cut as u64).unwrap();
+    cut_before_the_last(&app, 2);
     app.redis.restart().await.unwrap();
     holder.rollback().await.unwrap();
 
     eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
     let lost = app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await;
     assert_eq!((app.balance(1).await, lost), (103, 2));
+    app.finish().await;
+}
+
+/// The same, and the node that acknowledged it is dead. Goal: what it had noted is counted.
+#[tokio::test]
+async fn what_a_dead_node_acknowledged_is_counted() {
+    let mut app = TestApp::start_with(|settings| settings.redis_reply_timeout_ms = 500).await;
+    app.user_with(1, 100).await;
+    app.drain_events().await;
+    app.stop_engine().await;
+    app.start_engine_as(Role::Worker).await;
+    let settings = Settings {
+        listen: SocketAddr::from(([127, 0, 0, 1], ports::free().unwrap())),
+        ..app.settings.clone()
+    };
+    let mut node = EngineProcess::start(&settings, "api");
+    let client = reqwest::Client::new();
+    let charge = async || {
+        let sent = client.post(format!("http://{}/users/1/balance", settings.listen));
+        sent.json(&json!({"amount": 1})).send().await.is_ok_and(|it| it.status() == StatusCode::CREATED)
+    };
+    eventually!(charge().await);
+    app.drain_events().await;
+    let mut holder = app.connections().mysql.begin().await.unwrap();
+    sqlx::query("SELECT * FROM cells FOR UPDATE").execute(&mut *holder).await.unwrap();
+    assert!(charge().await);
+    eventually!(app.count(WAITING).await == 1);
+    for _ in 0..4 {
+        assert!(charge().await);
+    }
+    let newest =
+        connect(&app.redis.url()).await.xinfo_stream::<_, StreamInfoStreamReply>("{c0}:events").await;
+    let newest: i64 = newest.unwrap().last_generated_id.split_once('-').unwrap().1.parse().unwrap();
+    eventually!(app.count("SELECT CAST(MAX(highest_seq) AS SIGNED) FROM nodes").await == newest);
+    node.kill();
+    app.redis.kill().await;
+    cut_before_the_last(&app, 2);
+    app.redis.restart().await.unwrap();
+    holder.rollback().await.unwrap();
+
+    eventually!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await == 2);
+    app.stop_engine().await;
+    app.start_engine().await;
+    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
+    assert_eq!(app.balance(1).await, 104);
     app.finish().await;
 }
 

@@ -79,7 +79,7 @@ async fn carry_out(order: Order) {
 async fn what_was_acknowledged_survives_a_few_faults() {
     let seed = from_environment("FIRSTCOME_FAULTS_SEED").unwrap_or(SEED);
     let slow = [Kind::RabbitmqKill, Kind::RabbitmqAlarm, Kind::RabbitmqFull, Kind::Zombie];
-    let kinds = Kind::usual().into_iter().filter(|it| !slow.contains(it)).collect();
+    let kinds = Kind::ALL.iter().copied().filter(|it| !slow.contains(it)).collect();
     carry_out(Order { seed, rounds: 28, rounds_per_run: 7, kinds, evenly: true, patient: false }).await;
 }
 
@@ -91,7 +91,7 @@ async fn what_was_acknowledged_survives_faults() {
         Ok(names) if !names.is_empty() => {
             names.split(',').map(|it| it.trim().parse().unwrap_or_else(|error| panic!("{error}"))).collect()
         }
-        Ok(_) | Err(_) => Kind::usual(),
+        Ok(_) | Err(_) => Kind::ALL.to_vec(),
     };
     carry_out(Order {
         seed: from_environment("FIRSTCOME_FAULTS_SEED").unwrap_or_else(rand::random),

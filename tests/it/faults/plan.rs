@@ -16,11 +16,6 @@ macro_rules! kinds {
         impl Kind {
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
 
-            /// Those that the engine stands. `aof-cut-open` shows a hole that is open, and only happens when it is named.
-            pub fn usual() -> Vec<Self> {
-                Self::ALL.iter().copied().filter(|it| *it != Self::AofCutOpen).collect()
-            }
-
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),* }
             }

@@ -27,8 +27,7 @@ pub enum End {
     /// No transaction that was begun and not ended, as `redis-check-aof --fix` leaves it.
     Whole,
     /// Whatever the cut left. Redis 7.0 loads such a file without the open transaction, but leaves its MULTI in the
-    /// file: what is appended then belongs to it, and at the next restart the lost half of a script is carried out.
-    /// docs/reliability.md has this as an open hole; the kind exists to show it.
+    /// file: what is appended then belongs to it, and the next restart would carry the lost half of a script out.
     Open,
 }
 
