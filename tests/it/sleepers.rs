@@ -3,6 +3,7 @@
 
 use firstcome::app;
 use firstcome::cell::{CellView, Fence};
+use firstcome::config::{Secret, Settings};
 use firstcome::ids::{OrderId, UserId};
 use firstcome::mysql::cells::{self, Recovered};
 use firstcome::mysql::orders::{order_by_id, payment_of};
@@ -17,6 +18,7 @@ use serde_json::json;
 
 use super::answers::anywhere::{forget_orders, leave_redis};
 use super::cell_dump::everything;
+use super::faults::proxy::Proxy;
 use super::test_app::{CELL, TestApp, eventually};
 
 async fn view(app: &TestApp) -> CellView {
@@ -122,6 +124,48 @@ async fn a_node_of_an_old_epoch_writes_nothing() {
     charge(1).await.unwrap();
     assert_eq!(app.balance(1).await, 1_002);
     old.mysql.close().await;
+    app.finish().await;
+}
+
+/// A reply is on its way while the cell is recovered and the node turns to the new epoch. Goal: the node vouches for
+/// nothing of the old one, whatever the reply says: its caller hears that the outcome is unknown.
+#[tokio::test]
+async fn a_reply_that_comes_after_the_turn_is_not_vouched_for() {
+    let app = shop().await;
+    let url = app.redis.url();
+    let port = url.trim_end_matches('/').rsplit(':').next().unwrap();
+    let proxy = Proxy::start(port.parse().unwrap()).await;
+    let settings = Settings {
+        redis_url: Secret::new(format!("redis://127.0.0.1:{}/", proxy.port)),
+        ..app.settings.clone()
+    };
+    let node = app::connect(settings).await.unwrap();
+    node.scripts.adopt(CELL, Fence { epoch: view(&app).await.epoch, replid: None });
+    let charge = async || {
+        let request = ChargeRequest {
+            user: UserId::new(1).unwrap(),
+            amount: 1,
+            wallet_limit: 1_000_000,
+            create: false,
+            idempotency: None,
+            idempotency_ttl_ms: 1_000,
+        };
+        balance_charge(&node.scripts, request).await
+    };
+    charge().await.unwrap();
+    let vouched = node.scripts.vouched(CELL).highest;
+    proxy.hold_replies(true);
+    let meanwhile = async {
+        eventually!(app.balance(1).await == 1_002);
+        app.drain().await;
+        recover_in_turn(&app.connections().worker(), CELL, Because::Asked, &Silent).await.unwrap();
+        node.scripts.adopt(CELL, Fence { epoch: view(&app).await.epoch, replid: None });
+        proxy.hold_replies(false);
+    };
+    let (told, ()) = futures::join!(charge(), meanwhile);
+    assert!(matches!(told, Err(ScriptError::Unknown(_))), "{told:?}");
+    assert_eq!(node.scripts.vouched(CELL).highest, vouched);
+    node.mysql.close().await;
     app.finish().await;
 }
 

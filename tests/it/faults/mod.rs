@@ -20,7 +20,7 @@ mod ledger;
 mod mysql_faults;
 mod nodes;
 mod plan;
-mod proxy;
+pub mod proxy;
 mod rabbitmq_faults;
 mod redis_faults;
 mod replica_faults;

@@ -1,4 +1,5 @@
-//! A small TCP proxy between two processes: it can be cut, turned to another server, and can swallow replies.
+//! A small TCP proxy between two processes: it can be cut, turned to another server, and can swallow replies or hold them
+//! back.
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ struct Orders {
     cut: bool,
     /// Requests arrive, replies do not.
     replies_dropped: bool,
+    /// Requests arrive, replies come later.
+    replies_held: bool,
     /// Connections that were made before the newest cut have ended.
     cuts: u64,
 }
@@ -31,7 +34,8 @@ impl Proxy {
     pub async fn start(target: u16) -> Self {
         let port = ports::free().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        let orders = watch::Sender::new(Orders { target, cut: false, replies_dropped: false, cuts: 0 });
+        let through = Orders { target, cut: false, replies_dropped: false, replies_held: false, cuts: 0 };
+        let orders = watch::Sender::new(through);
         let known = orders.subscribe();
         let listener = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -49,6 +53,11 @@ impl Proxy {
     /// New connections go to `target`; those that exist end.
     pub fn turn_to(&self, target: u16) {
         self.orders.send_modify(|it| (it.target, it.cut, it.cuts) = (target, false, it.cuts + 1));
+    }
+
+    /// Holds every reply back, or hands them over after all.
+    pub fn hold_replies(&self, held: bool) {
+        self.orders.send_modify(|it| it.replies_held = held);
     }
 
     /// Swallows every reply for a while; then the connections that lost one end.
@@ -73,7 +82,7 @@ async fn carry(mut client: TcpStream, mut orders: watch::Receiver<Orders>) {
     }
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", begun.target)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let replies_dropped = orders.clone();
+    let (replies_dropped, mut replies_held) = (orders.clone(), orders.clone());
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let requests = async {
@@ -84,6 +93,9 @@ async fn carry(mut client: TcpStream, mut orders: watch::Receiver<Orders>) {
         while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
             if replies_dropped.borrow().replies_dropped {
                 continue;
+            }
+            if replies_held.wait_for(|it| !it.replies_held).await.is_err() {
+                return;
             }
             if to_client.write_all(&buffer[..length]).await.is_err() {
                 return;
