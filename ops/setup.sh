@@ -110,13 +110,13 @@ look "$@"
 if ! command -v apt-get >/dev/null 2>&1; then
   say "missing, by the names of Debian's packages: $missing"
   say 'install them with the package manager of this system, name other server programs with'
-  say 'FIRSTCOME_REDIS_SERVER, FIRSTCOME_MYSQLD, FIRSTCOME_RABBITMQ_SERVER, or use: docker compose up'
+  say 'FIRSTCOME_REDIS_SERVER, FIRSTCOME_MYSQLD, FIRSTCOME_RABBITMQ_SERVER'
   exit 3
 fi
 if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
   say 'some packages are missing, and only root can install them. Run'
   say "  sudo apt-get install --no-install-recommends $missing"
-  say '(which starts the new servers on their standard ports), or use: docker compose up'
+  say '(which starts the new servers on their standard ports)'
   exit 3
 fi
 

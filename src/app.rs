@@ -58,7 +58,9 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
         .when(|error| !is_final(error) && !mysql::is_final(error))
         .notify(|error, _| tracing::warn!(%error, "mysql does not answer yet"))
         .await
-        .with_context(|| format!("cannot connect to MySQL at {}", settings.mysql_url))?;
+        .with_context(|| {
+            format!("cannot connect to MySQL at {} (did `firstcome migrate` run?)", settings.mysql_url)
+        })?;
     cells::prepare(&mysql, settings.cells(), settings.stream_bound())
         .await
         .context("the database is not ready (did `firstcome migrate` run?)")?;

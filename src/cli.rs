@@ -70,7 +70,7 @@ enum Command {
     Migrate,
     /// Fill a catalogue, users and balances of a given size
     Seed(seed::SeedPlan),
-    /// Compare Redis, MySQL and the outbox, while sales go on; exit 1 on any difference
+    /// Compare Redis, MySQL and the outbox, while sales go on; exit 1 on any difference, 2 where it could not finish
     Audit,
     /// Show and steer cells
     #[command(subcommand)]
@@ -186,7 +186,12 @@ async fn serve(
     check_exposure(&settings, allow_insecure)?;
     check_protection(&settings)?;
     let stop = stop_signal()?;
-    let engine = Engine::start(settings, role, require_durable, telemetry::install_metrics()?).await?;
+    tokio::pin!(stop);
+    let start = Engine::start(settings, role, require_durable, telemetry::install_metrics()?);
+    let engine = tokio::select! {
+        engine = start => engine?,
+        () = &mut stop => return Ok(()),
+    };
     match engine.address() {
         Some(address) => tracing::info!(%address, ?role, "serving"),
         None => tracing::info!(?role, "working"),
@@ -225,7 +230,14 @@ async fn audit_all(settings: Settings) -> anyhow::Result<()> {
     let connections = app::connect(settings).await?;
     let _node = connections.follow_epochs().await?;
     let bar = audit::Bar::new();
-    let report = audit::audit(&connections.scripts, &connections.mysql, &bar).await?;
+    let report = match audit::audit(&connections.scripts, &connections.mysql, &bar).await {
+        Ok(report) => report,
+        Err(error) => {
+            bar.finish();
+            eprintln!("the audit did not finish, and says nothing about differences: {error}");
+            std::process::exit(2);
+        }
+    };
     bar.finish();
     audit::print_report(&report);
     if !report.clean() {
@@ -269,7 +281,10 @@ fn tell(cell: CellId, outcome: &RecoverOutcome) {
     match outcome {
         RecoverOutcome::StillOpen => println!("cell {cell} was open all the time"),
         RecoverOutcome::OpenedElsewhere => println!("cell {cell} is recovered by another process"),
-        RecoverOutcome::LeftClosed { reason } => println!("cell {cell} stays closed: {reason}"),
+        RecoverOutcome::LeftClosed { reason } => {
+            println!("cell {cell} stays closed: {reason}; `firstcome cell open {cell}` first");
+            std::process::exit(1);
+        }
         RecoverOutcome::Opened(found) if found.rebuilt => {
             println!(
                 "cell {cell} is rebuilt and open in epoch {}; {} events lost",

@@ -228,6 +228,10 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("rate_limit_burst_seconds", 1..=60),
 ];
 
+/// Beginnings of variables that are for something else: programs of servers, tests.
+const NO_SETTINGS: [&str; 9] =
+    ["redis_server", "mysqld", "rabbitmq_server", "epmd", "test_", "model_", "faults_", "dead_", "previous"];
+
 /// What is allowed where it is no range of numbers.
 const FORMS: &[(&str, &str)] = &[
     ("listen", "an address such as 127.0.0.1:8080"),
@@ -277,6 +281,14 @@ impl Settings {
                 value: "an unknown key".to_owned(),
                 allowed: known.join(", "),
             });
+        }
+        for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+            let key = name.strip_prefix("FIRSTCOME_").map(str::to_ascii_lowercase);
+            let foreign =
+                |it: &String| allowed(it).is_none() && !NO_SETTINGS.iter().any(|no| it.starts_with(no));
+            if key.is_some_and(|it| foreign(&it)) {
+                tracing::warn!("{name} is no setting; firstcome.example.toml has them all");
+            }
         }
         // Values stay text until their field's type reads them: digits may be a secret.
         let environment = config::Environment::with_prefix("FIRSTCOME").ignore_empty(true);

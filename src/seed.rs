@@ -11,6 +11,7 @@ use crate::idempotency::{Fingerprint, Idempotency, IdempotencyKey, Seen};
 use crate::ids::{ID_MAX, OptionId, ProductId, UserId};
 use crate::money::{Amount, PRICE_MAX, STOCK_MAX};
 use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
+use crate::scripts::product_list::product_list;
 use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription, product_set};
 use crate::scripts::user_create::{UserCreate, user_create};
 use crate::scripts::{ScriptError, Scripts};
@@ -55,10 +56,16 @@ pub struct Seeded {
 }
 
 /// Seeding stopped. What was made stays; running the same plan again goes on.
+/// Products looked at with one call.
+const LISTED_AT_ONCE: usize = 200;
+
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     #[error("seed plan: {field} is {value}; allowed: {min} to {max}")]
     WrongPlan { field: &'static str, value: i64, min: i64, max: i64 },
+    /// Nothing was changed.
+    #[error("product {id} is listed as {name:?}, which no seed has made: seed an empty catalogue")]
+    ForeignProduct { id: ProductId, name: String },
     #[error("product {0} exists with another initial stock")]
     StockDiffers(ProductId),
     #[error("user {0} was seeded with another balance before")]
@@ -153,6 +160,7 @@ pub async fn seed(
     progress: &dyn SeedProgress,
 ) -> Result<Seeded, SeedError> {
     plan.check(settings)?;
+    spare_others(scripts, plan).await?;
     progress.begin(&plan);
     let mut seeded = Seeded::default();
     let mut products =
@@ -175,10 +183,30 @@ pub async fn seed(
     Ok(seeded)
 }
 
+fn product_name(id: ProductId) -> String {
+    format!("Product {id}")
+}
+
+/// Refuses to describe anew what somebody else has listed under the plan's ids.
+async fn spare_others(scripts: &Scripts, plan: SeedPlan) -> Result<(), SeedError> {
+    let mut after = 0;
+    loop {
+        let page = product_list(scripts, after, LISTED_AT_ONCE).await?.products;
+        let mut listed = page.iter().take_while(|it| it.id.get() <= plan.products);
+        if let Some(other) = listed.find(|it| it.name != product_name(it.id)) {
+            return Err(SeedError::ForeignProduct { id: other.id, name: other.name.clone() });
+        }
+        match page.last().filter(|it| it.id.get() < plan.products) {
+            Some(last) => after = last.id.get(),
+            None => return Ok(()),
+        }
+    }
+}
+
 /// True: the product is new.
 async fn seed_product(scripts: &Scripts, plan: SeedPlan, id: u64) -> Result<bool, SeedError> {
     let id = ProductId::new(id).expect("checked with the plan");
-    let name = format!("Product {id}");
+    let name = product_name(id);
     let sku = SkuDescription {
         option: OptionId::NONE,
         name: name.clone(),

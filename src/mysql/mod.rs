@@ -48,6 +48,8 @@ pub async fn connect(
     connections: u32,
 ) -> Result<MySqlPool, sqlx::Error> {
     let options = options(url, authorities).await?;
+    // The pool would only say that it timed out.
+    MySqlConnection::connect_with(&options).await?.close().await?;
     MySqlPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
@@ -128,9 +130,18 @@ fn decode(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
-/// Whether connecting again must fail in the same way: TLS that the server does not have, a URL that cannot be meant.
+/// Whether connecting again must fail in the same way: TLS that the server does not have, a URL that cannot be meant, a user
+/// or a database that the server does not know.
 pub fn is_final(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Configuration(_))
+    /// No permission for the database, for the user; no such database.
+    const REFUSED: [u16; 3] = [1044, 1045, 1049];
+    match error {
+        sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,
+        sqlx::Error::Database(error) => error
+            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+            .is_some_and(|it| REFUSED.contains(&it.number())),
+        _ => false,
+    }
 }
 
 /// Whether the error is about the data of one statement, so that trying again cannot help.

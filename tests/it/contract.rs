@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::test_app::{Answer, TestApp};
 use super::wire::assert_problem;
 
-/// The contract's table: code, status, detail in English and in Korean.
+/// What clients rely on: code, status, detail in English and in Korean.
 #[rustfmt::skip]
 pub const CATALOGUE: [(&str, u16, &str, &str); 32] = [
     ("invalid_request", 400, "The request is invalid", "요청이 올바르지 않습니다"),
