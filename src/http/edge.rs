@@ -246,7 +246,10 @@ mod tests {
         }
         let router = Router::new().route("/panics", get(panics)).route("/healthz", get(|| async {}));
         let router = router.layer(from_fn_with_state(edge.clone(), every_request));
-        router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
+        router
+            .oneshot(Request::get(path).header(header::HOST, "test").body(Body::empty()).unwrap())
+            .await
+            .unwrap()
     }
 
     fn edge(max_in_flight: usize) -> Arc<Edge> {

@@ -39,7 +39,7 @@ mod text;
 pub mod user_create;
 
 pub use load::{ScriptError, Scripts};
-pub use text::Script;
+pub use text::{Script, loaded_text};
 
 use crate::cell::CellId;
 use crate::idempotency::Idempotency;

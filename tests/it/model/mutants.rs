@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use firstcome::scripts::Script;
+use firstcome::cell::{CellId, Fence};
+use firstcome::scripts::{Script, loaded_text};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,18 +86,8 @@ const MUTANTS: &[Mutant] = &[
 ];
 
 /// The script as the engine loads it.
-fn loaded(script: Script, body: &str) -> String {
-    let (shebang, rest) = body.split_once('\n').unwrap();
-    let gate = format!(
-        "local CELL, EPOCH = '0', '{EPOCH}'\nif redis.call('GET', KEYS[1]) ~= EPOCH then return {{'CLOSED'}} end\n"
-    );
-    let bound = match script.text().contains("redis.call('XADD'") {
-        true => {
-            format!("if redis.call('XLEN', KEYS[2]) >= {STREAM_BOUND} then return {{'BACKLOG_FULL'}} end\n")
-        }
-        false => String::new(),
-    };
-    format!("{shebang}\n{gate}{bound}{rest}")
+fn loaded(body: &str) -> String {
+    loaded_text(body, CellId(0), &Fence { epoch: EPOCH, replid: None }, STREAM_BOUND)
 }
 
 /// The digest that is called, and the one that is called instead.
@@ -146,14 +137,14 @@ fn survivors(next: &Mutex<std::slice::Iter<'_, Mutant>>) -> Vec<String> {
         let Some(Mutant { script, wrong, from, to }) = mutant else { return survivors };
         let name = format!("{}: {wrong}", script.stem());
         assert_eq!(script.text().matches(from).count(), 1, "{name}: {from}");
-        let called = redis::Script::new(&loaded(*script, script.text())).get_hash().to_owned();
+        let called = redis::Script::new(&loaded(script.text())).get_hash().to_owned();
         let instead = runtime.block_on(async {
             let mut connection = world.connection.clone();
             let mut exists = redis::cmd("SCRIPT");
             exists.arg("EXISTS").arg(&called);
             let exists: (bool,) = exists.query_async(&mut connection).await.unwrap();
             assert!(exists.0, "{name}: the script is loaded in another form");
-            let text = loaded(*script, &script.text().replace(from, to));
+            let text = loaded(&script.text().replace(from, to));
             redis::cmd("SCRIPT").arg("LOAD").arg(text).query_async::<String>(&mut connection).await.unwrap()
         });
         *swap.lock().unwrap() = Some((called, instead));
