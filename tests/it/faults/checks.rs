@@ -170,7 +170,8 @@ impl Findings {
                 .iter()
                 .find(|(life, _)| *life == entry.told_by)
                 .is_some_and(|(_, at)| *at < entry.told_at + NOTE_EVERY + stage.longest_silence);
-            if reported {
+            // Where only a range is known, it may touch one that was reported before, though the node that told it died.
+            if reported && (entry.seq().is_some() || !died) {
                 self.lost += 1;
             } else if died {
                 self.excused += 1;
