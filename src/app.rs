@@ -64,7 +64,11 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
     cells::prepare(&mysql, settings.cells(), settings.stream_bound())
         .await
         .context("the database is not ready (did `firstcome migrate` run?)")?;
-    let server = redis_server(&settings)?;
+    let server = RedisServer::new(
+        settings.redis_url.expose(),
+        &settings.tls_ca_file,
+        Duration::from_millis(settings.redis_reply_timeout_ms),
+    )?;
     let scripts = (|| Scripts::connect(server.clone(), settings.cells(), settings.stream_bound()))
         .retry(patience)
         .when(|error| !is_final(error))
@@ -72,11 +76,6 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
         .await
         .with_context(|| format!("cannot connect to Redis at {}", settings.redis_url))?;
     Ok(Connections { settings: Arc::new(settings), scripts, mysql })
-}
-
-fn redis_server(settings: &Settings) -> anyhow::Result<RedisServer> {
-    let reply_timeout = Duration::from_millis(settings.redis_reply_timeout_ms);
-    Ok(RedisServer::new(settings.redis_url.expose(), &settings.tls_ca_file, reply_timeout)?)
 }
 
 /// Whether a server's certificate was refused: asking again brings the same one.
@@ -144,8 +143,8 @@ impl Engine {
         };
         let connections = connect(settings).await?;
         let Connections { settings, scripts, mysql } = &connections;
-        let redis = redis_server(settings)?;
-        durability::check(&redis, mysql, require_durable).await.context("these servers are refused")?;
+        let looked = durability::check(scripts.server(), mysql, require_durable).await;
+        looked.context("these servers are refused")?;
         let node = Arc::new(Node::new(mysql.clone(), scripts.clone()));
         let (stop_http, stop_work) = (CancellationToken::new(), CancellationToken::new());
         let (http, work) = (TaskTracker::new(), TaskTracker::new());

@@ -34,10 +34,7 @@ async fn look(
     settings: &Settings,
     kept: &mut Option<MultiplexedConnection>,
 ) -> Result<(), RedisError> {
-    let connection = match kept {
-        Some(connection) => connection,
-        None => kept.insert(scripts.server().own_connection().await?),
-    };
+    let connection = scripts.server().kept_connection(kept).await?;
     let info: InfoDict = redis::cmd("INFO").arg("memory").query_async(connection).await?;
     let told = |key: &str| info.get::<u64>(key).unwrap_or_default();
     let (used, most) = (told("used_memory"), told("maxmemory"));

@@ -48,15 +48,18 @@ pub async fn connect(
     connections: u32,
 ) -> Result<MySqlPool, sqlx::Error> {
     let options = options(url, authorities).await?;
-    // The pool would only say that it timed out.
-    MySqlConnection::connect_with(&options).await?.close().await?;
-    MySqlPoolOptions::new()
+    let pool = MySqlPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
         .idle_timeout(Duration::from_secs(u64::from(SILENCE_SECONDS) / 2))
         .after_connect(|connection, _| Box::pin(prepare_session(connection)))
-        .connect_with(options)
-        .await
+        .connect_with(options.clone())
+        .await;
+    if let Err(sqlx::Error::PoolTimedOut) = pool {
+        // The pool hides why.
+        MySqlConnection::connect_with(&options).await?.close().await?;
+    }
+    pool
 }
 
 async fn prepare_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {

@@ -86,6 +86,17 @@ impl RedisServer {
         }
     }
 
+    /// The connection that a watcher keeps, made where it has none. After an error its keeper lets go of it.
+    pub async fn kept_connection<'a>(
+        &self,
+        kept: &'a mut Option<MultiplexedConnection>,
+    ) -> Result<&'a mut MultiplexedConnection, RedisError> {
+        match kept {
+            Some(connection) => Ok(connection),
+            None => Ok(kept.insert(self.own_connection().await?)),
+        }
+    }
+
     /// Connections for large replies, so that they do not stand in the way of small ones.
     pub fn pool(&self) -> deadpool_redis::Pool {
         let config = AsyncConnectionConfig::new()

@@ -23,6 +23,7 @@ pub use persist::drain as drain_events;
 pub use publish::drain as drain_outbox;
 pub use rebuild::{Progress, Silent};
 
+use crate::cell::CellId;
 use crate::config::Settings;
 use crate::scripts::Scripts;
 
@@ -44,21 +45,29 @@ impl Worker {
     pub async fn run(&self, stop: CancellationToken) {
         let loops = TaskTracker::new();
         for cell in self.settings.cells().all() {
-            let (worker, token) = (self.clone(), stop.clone());
-            loops.spawn(supervise("persist", move || persist::run(worker.clone(), cell, token.clone())));
-            let (worker, token) = (self.clone(), stop.clone());
-            loops.spawn(supervise("publish", move || publish::run(worker.clone(), cell, token.clone())));
-            let (worker, token) = (self.clone(), stop.clone());
-            loops.spawn(supervise("expire", move || expire::run(worker.clone(), cell, token.clone())));
-            let (worker, token) = (self.clone(), stop.clone());
-            loops.spawn(supervise("replicas", move || replicas::run(worker.clone(), cell, token.clone())));
-            let (worker, token) = (self.clone(), stop.clone());
-            loops.spawn(supervise("rewrite", move || rewrite::run(worker.clone(), cell, token.clone())));
-            let (worker, token) = (self.clone(), stop.clone());
-            loops.spawn(supervise("forget", move || forget::run(worker.clone(), cell, token.clone())));
+            self.spawn(&loops, "persist", cell, &stop, persist::run);
+            self.spawn(&loops, "publish", cell, &stop, publish::run);
+            self.spawn(&loops, "expire", cell, &stop, expire::run);
+            self.spawn(&loops, "replicas", cell, &stop, replicas::run);
+            self.spawn(&loops, "rewrite", cell, &stop, rewrite::run);
+            self.spawn(&loops, "forget", cell, &stop, forget::run);
         }
         loops.close();
         loops.wait().await;
+    }
+
+    fn spawn<Loop>(
+        &self,
+        loops: &TaskTracker,
+        name: &'static str,
+        cell: CellId,
+        stop: &CancellationToken,
+        run: fn(Self, CellId, CancellationToken) -> Loop,
+    ) where
+        Loop: Future<Output = ()> + Send + 'static,
+    {
+        let (worker, stop) = (self.clone(), stop.clone());
+        loops.spawn(supervise(name, move || run(worker.clone(), cell, stop.clone())));
     }
 }
 

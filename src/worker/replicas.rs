@@ -44,9 +44,6 @@ async fn came_later(
     if worker.scripts.fence(cell).is_none_or(|it| it.replid.is_some()) {
         return Ok(false);
     }
-    let connection = match kept {
-        Some(connection) => connection,
-        None => kept.insert(worker.scripts.server().own_connection().await?),
-    };
+    let connection = worker.scripts.server().kept_connection(kept).await?;
     Ok(replid_to_compare(connection).await?.is_some())
 }

@@ -69,10 +69,7 @@ async fn look(
     kept: &mut Option<MultiplexedConnection>,
 ) -> Result<Found, RedisError> {
     let Some(fence) = worker.scripts.fence(cell) else { return Ok(Found::NoMark) };
-    let connection = match kept {
-        Some(connection) => connection,
-        None => kept.insert(worker.scripts.server().own_connection().await?),
-    };
+    let connection = worker.scripts.server().kept_connection(kept).await?;
     if !connection.exists::<_, bool>(keys::suspect(cell)).await? {
         return Ok(Found::NoMark);
     }
