@@ -90,12 +90,23 @@ pub async fn look(connection: &mut MultiplexedConnection, cell: CellId) -> Resul
     Ok(CellLook { gate, suspect, oldest: position(&oldest)?, newest: position(&newest)? })
 }
 
-/// `master_replid`, where the server has replicas or is in a cluster; else nothing is compared.
+/// `master_replid`, where the server has, had or was a replica, or is in a cluster; else nothing is compared.
+///
+/// A server that was just promoted has none for a moment, and they can come back sooner than anybody looks again: so
+/// what counts is the trace that replication leaves (a second id, a backlog), too.
 pub async fn replid_to_compare(connection: &mut MultiplexedConnection) -> Result<Option<String>, RedisError> {
     let info: String = redis::cmd("INFO").arg("replication").arg("cluster").query_async(connection).await?;
     let field =
         |name: &str| info.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let alone = field("connected_slaves") == Some("0") && field("cluster_enabled") != Some("1");
+    let alone = [
+        ("role", "master"),
+        ("connected_slaves", "0"),
+        ("second_repl_offset", "-1"),
+        ("repl_backlog_active", "0"),
+        ("cluster_enabled", "0"),
+    ]
+    .into_iter()
+    .all(|(name, unreplicated)| field(name) == Some(unreplicated));
     Ok(if alone { None } else { field("master_replid").map(str::to_owned) })
 }
 
