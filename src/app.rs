@@ -142,8 +142,9 @@ impl Engine {
         };
         let connections = connect(settings).await?;
         let Connections { settings, scripts, mysql } = &connections;
-        let redis = redis_server(settings)?;
-        durability::check(&redis, mysql, require_durable).await.context("these servers are refused")?;
+        durability::check(scripts.server(), mysql, require_durable)
+            .await
+            .context("these servers are refused")?;
         let node = Arc::new(Node::new(mysql.clone(), scripts.clone()));
         let (stop_http, stop_work) = (CancellationToken::new(), CancellationToken::new());
         let (http, work) = (TaskTracker::new(), TaskTracker::new());

@@ -235,7 +235,7 @@ async fn a_plain_server_is_refused_where_tls_is_asked_for() {
     let url = redis.url().replace("redis://", "rediss://");
     let server = RedisServer::new(&url, &base.tls_ca_file, PATIENCE).unwrap();
     let own = server.own_connection().await.expect_err("no connection").to_string();
-    let shared = server.manager().await.expect_err("no connection").to_string();
+    let shared = server.shared_connection().await.expect_err("no connection").to_string();
     for said in [own, shared] {
         assert_says(&said, &["timed out", "does this port speak"]);
     }
