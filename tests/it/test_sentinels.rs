@@ -152,7 +152,7 @@ impl WatchedRedis {
         for sentinel in &self.sentinels {
             type Facts = std::collections::HashMap<String, String>;
             let seen = self.ask::<Vec<Facts>>(sentinel.port, &["REPLICAS", NAME]).await.unwrap_or_default();
-            let good = seen.iter().filter(|it| it["flags"] == "slave" && it["master-link-status"] == "ok");
+            let good = seen.iter().filter(|it| it["flags"] == "slave");
             let quorum = self.ask::<String>(sentinel.port, &["CKQUORUM", NAME]).await.unwrap_or_default();
             if good.count() != replicas || !quorum.contains("OK 3 usable") {
                 return false;
