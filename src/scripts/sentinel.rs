@@ -118,7 +118,9 @@ impl Sentinels {
         let connected = client.get_multiplexed_async_connection_with_config(config).await;
         let mut connection = connected.map_err(|error| {
             let error = explained(error, url.starts_with("rediss"));
-            if error.is_io_error() { unreachable(format!("{address}: {error}")) } else { error }
+            // A certificate that is refused stays what it is: it ends a start at once.
+            let is_away = error.is_connection_refusal() || error.is_timeout();
+            if is_away { unreachable(format!("{address}: {error}")) } else { error }
         })?;
         let info = redis::cmd("INFO").arg("replication").take();
         let info = tokio::time::timeout(ANSWER_TIMEOUT, info.query_async::<InfoDict>(&mut connection)).await;

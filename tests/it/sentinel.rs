@@ -12,11 +12,13 @@ use firstcome::config::{Authorities, Secret, Settings};
 use firstcome::dev::ports;
 use firstcome::mysql;
 use firstcome::scripts::connect::RedisServer;
+use firstcome::worker::Silent;
+use firstcome::worker::recover::{close, reopen};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::test_app::{TestApp, eventually, fresh_settings};
+use super::test_app::{CELL, TestApp, eventually, fresh_settings};
 use super::test_sentinels::{NAME, Passwords, WatchedRedis};
 use super::test_servers::{self, fresh_folder};
 
@@ -63,6 +65,8 @@ enum Failover {
     Killed,
     /// A person asks for it.
     Asked,
+    /// The same, with the cell closed meanwhile, as docs/operations.md says.
+    Orderly,
     /// The primary stands still, and goes on later as if nothing had been.
     Frozen,
 }
@@ -71,7 +75,7 @@ enum Failover {
 /// in MySQL under the id that was told, or counted as lost; none is there twice; money, stock and the audit agree.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_engine_sells_through_failovers() {
-    use Failover::{Asked, Frozen, Killed};
+    use Failover::{Asked, Frozen, Killed, Orderly};
 
     let began = Instant::now();
     let mut watched = WatchedRedis::start(2, Passwords::default()).await;
@@ -88,14 +92,23 @@ async fn the_engine_sells_through_failovers() {
     let shoppers = futures::future::join_all((0..SHOPPERS).map(|it| shop(&app, it, &stop, &told)));
     let told_so_far = || told.lock().unwrap().len();
     let epoch = async || app.count("SELECT CAST(epoch AS SIGNED) FROM cells").await;
+    let lost = async || app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await;
     let failovers = async {
-        for how in [Killed, Asked, Frozen, Asked, Frozen, Killed] {
+        for how in [Killed, Asked, Frozen, Orderly, Asked, Frozen, Killed] {
             watched.wait_until_calm().await;
             let (old, before) = (watched.primary().await.unwrap(), epoch().await);
+            let lost_before = lost().await;
             match how {
                 Killed => drop(watched.servers[old].kill().await),
                 Asked => watched.fail_over().await,
                 Frozen => watched.signal(old, Signal::STOP),
+                Orderly => {
+                    let worker = app.connections().worker();
+                    close(&worker, CELL).await.unwrap();
+                    watched.wait_until_replicated().await;
+                    watched.fail_over().await;
+                    reopen(&worker, CELL, &Silent).await.unwrap();
+                }
             }
             eventually!(watched.primary().await.is_some_and(|it| it != old));
             eventually!(epoch().await > before);
@@ -104,6 +117,7 @@ async fn the_engine_sells_through_failovers() {
             match how {
                 Killed => watched.servers[old].restart().await.unwrap(),
                 Asked => {}
+                Orderly => assert_eq!(lost().await, lost_before, "nothing is lost"),
                 Frozen => watched.signal(old, Signal::CONT),
             }
             // It may think that it is still the primary: nobody is told what it says.
@@ -131,7 +145,7 @@ async fn the_engine_sells_through_failovers() {
     }
     assert!(stored.keys().all(|it| told.contains_key(it)), "an order that nobody was told of");
     println!("{} told, {missing} lost, {} in epoch {}", told.len(), stored.len(), epoch().await);
-    eventually!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await >= missing);
+    eventually!(lost().await >= missing);
     assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, stored.len() as i64);
     let mut balances = 0;
     for user in 1..=USERS {

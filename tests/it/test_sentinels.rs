@@ -161,6 +161,23 @@ impl WatchedRedis {
         true
     }
 
+    /// Waits until all replicas have what the primary has now.
+    pub async fn wait_until_replicated(&self) {
+        let primary = self.primary().await.unwrap();
+        let told = async || {
+            let info = self.query::<redis::InfoDict>(primary, &["INFO", "replication"]).await;
+            info.expect("the primary answers")
+        };
+        let offset = |text: &str| text.rsplit_once("offset=")?.1.split(',').next()?.parse::<u64>().ok();
+        let all: u64 = told().await.get("master_repl_offset").unwrap();
+        eventually!({
+            let info = told().await;
+            let mut replicas =
+                (0..self.servers.len() - 1).map(|it| info.get::<String>(&format!("slave{it}")));
+            replicas.all(|it| it.is_some_and(|it| offset(&it).is_some_and(|it| it >= all)))
+        });
+    }
+
     pub async fn stop_sentinels(&mut self) {
         for sentinel in &mut self.sentinels {
             sentinel.process.kill().await;
@@ -198,7 +215,8 @@ impl Sentinel {
     }
 }
 
-async fn launch(port: u16, folder: &std::path::Path) -> ServerProcess {
+/// Starts a Sentinel with the `sentinel.conf` of a folder.
+pub async fn launch(port: u16, folder: &std::path::Path) -> ServerProcess {
     let mut command = Command::new(&binaries().redis_server);
     command.arg(folder.join("sentinel.conf")).arg("--sentinel");
     let mut process = ServerProcess::spawn("sentinel", &mut command, folder).await.unwrap();
