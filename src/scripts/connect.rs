@@ -39,7 +39,7 @@ pub struct RedisServer {
 #[derive(Clone)]
 enum Place {
     /// One server, whatever it has become.
-    Fixed(redis::Client),
+    Fixed(Box<redis::Client>),
     /// The server that Sentinels name at the moment of connecting.
     Named(Sentinels),
 }
@@ -59,7 +59,7 @@ impl RedisServer {
     /// alone are trusted, where there are any, and the public ones else.
     pub fn new(url: &str, authorities: &Authorities, reply_timeout: Duration) -> Result<Self, RedisError> {
         let place = match SentinelUrl::parse(url) {
-            None => Place::Fixed(client(url, authorities, |it| it)?),
+            None => Place::Fixed(Box::new(client(url, authorities, |it| it)?)),
             Some(Ok(url)) => Place::Named(Sentinels::new(url, authorities)?),
             Some(Err(why)) => return Err((ErrorKind::InvalidClientConfig, why).into()),
         };
