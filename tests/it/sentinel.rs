@@ -203,9 +203,12 @@ async fn sentinels_that_go_away_stop_no_sale() {
     let buy = async || {
         app.post("/orders", json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]})).await.status
     };
+    // The worker connects when it has something to do for the first time.
+    eventually!(buy().await == StatusCode::CREATED);
+    eventually!(app.count("SELECT COUNT(*) FROM orders").await == 1);
     let before = app.count("SELECT CAST(epoch AS SIGNED) FROM cells").await;
     watched.stop_sentinels().await;
-    let (stopped, mut orders) = (Instant::now(), 0);
+    let (stopped, mut orders) = (Instant::now(), 1);
     // Longer than the engine's pause between two looks.
     while stopped.elapsed() < Duration::from_secs(3) {
         assert_eq!(buy().await, StatusCode::CREATED);
