@@ -5,6 +5,7 @@
 mod authorities;
 mod list;
 mod secret;
+mod sentinel_url;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -18,6 +19,7 @@ use crate::money::{AMOUNT_MAX, Amount, PRICE_MAX};
 pub use authorities::Authorities;
 pub use list::{List, Network, Origin};
 pub use secret::{Passphrase, Secret};
+pub use sentinel_url::{Address, SentinelUrl};
 
 /// All settings. Each is also read from `FIRSTCOME_<NAME>`; only `app` hands them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +42,9 @@ pub struct Settings {
     /// What `type` of a problem is prefixed with, such as `https://shop.example`. Default: nothing.
     pub public_url: String,
 
-    /// `redis://[user:password@]host:port/[db]`, or `rediss://` for TLS, with the server's certificate verified.
+    /// `redis://[user:password@]host:port/[db]`, or `rediss://` for TLS, with the server's certificate verified. Or
+    /// `redis+sentinel://[user:password@]host:port,host:port/name[/db]` (`rediss+sentinel://`): Sentinels, and the name
+    /// under which they know the primary; `?sentinel_user=…&sentinel_password=…` are for them.
     pub redis_url: Secret,
     /// `mysql://user[:password]@host:port/database`; the database must exist. `?ssl-mode=VERIFY_IDENTITY` for TLS with
     /// the server's certificate verified.
@@ -242,7 +246,11 @@ const FORMS: &[(&str, &str)] = &[
     ("jwt_issuer", "with auth = \"jwt\": what a token's iss is"),
     ("self_service", "true or false"),
     ("public_url", "nothing, or a URL such as https://shop.example"),
-    ("redis_url", "redis://host:port/ or rediss://host:port/"),
+    (
+        "redis_url",
+        "redis://host:port/, or redis+sentinel://host:port,host:port/name with sentinel_user, sentinel_password, \
+         sentinel_tls behind a ?; rediss for TLS",
+    ),
     (
         "mysql_url",
         "mysql://user:password@host:port/database, and ssl-mode, ssl-ca, ssl-cert, ssl-key behind a ?",
@@ -331,7 +339,11 @@ impl Settings {
             return Err(WrongSetting { key, value, allowed });
         }
         let schemes: [(&str, &Secret, &[&str]); 3] = [
-            ("redis_url", &self.redis_url, &["redis://", "rediss://"]),
+            (
+                "redis_url",
+                &self.redis_url,
+                &["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://"],
+            ),
             ("mysql_url", &self.mysql_url, &["mysql://", "mariadb://"]),
             ("amqp_url", &self.amqp_url, &["amqp://", "amqps://"]),
         ];
@@ -343,6 +355,9 @@ impl Settings {
         // It would have the certificate go unverified.
         if self.redis_url.expose().contains('#') {
             return refuse("redis_url", format!("{}: a fragment", self.redis_url));
+        }
+        if let Some(Err(why)) = SentinelUrl::parse(self.redis_url.expose()) {
+            return refuse("redis_url", format!("{}: {why}", self.redis_url));
         }
         // The library passes over what it does not know, and so over a wish for TLS in other words.
         if let Some(parameter) = unknown_parameter(&self.mysql_url) {

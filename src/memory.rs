@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{InfoDict, RedisError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
+use crate::scripts::connect::OwnConnection;
 use crate::scripts::{Scripts, keys};
 
 /// How often memory is looked at. At 70,000 events of 300 bytes a second a log grows by 21 MB meanwhile, so a bound of
@@ -32,7 +32,7 @@ pub async fn watch(scripts: Scripts, settings: &Settings, stop: CancellationToke
 async fn look(
     scripts: &Scripts,
     settings: &Settings,
-    kept: &mut Option<MultiplexedConnection>,
+    kept: &mut Option<OwnConnection>,
 ) -> Result<(), RedisError> {
     let connection = scripts.server().kept_connection(kept).await?;
     let info: InfoDict = redis::cmd("INFO").arg("memory").query_async(connection).await?;

@@ -27,22 +27,35 @@ impl fmt::Debug for Secret {
 }
 
 impl fmt::Display for Secret {
-    /// Scheme and what follows the last `@`: never user or password. What only looks like a URL is not shown.
+    /// Scheme and what follows the last `@`: never user or password. What only looks like a URL is not shown, and
+    /// nothing behind a `?` but MySQL's parameters: those of Sentinels are secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0.split_once("://"), self.0.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://…@{place}"),
-            (Some((_, place)), None) if is_host_and_port(place) => f.write_str(&self.0),
-            (Some((scheme, _)), None) => write!(f, "{scheme}://…"),
-            (None, _) => f.write_str("…"),
+        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("…") };
+        let (rest, parameters) = match rest.split_once('?') {
+            Some((_, query)) if query.contains('@') && is_redis(scheme) => return write!(f, "{scheme}://…"),
+            Some((place, _)) if is_redis(scheme) => (place, "?…"),
+            Some(_) | None => (rest, ""),
+        };
+        match rest.rsplit_once('@') {
+            Some((_, place)) => write!(f, "{scheme}://…@{place}{parameters}"),
+            None if is_host_and_port(rest) => write!(f, "{scheme}://{rest}{parameters}"),
+            None => write!(f, "{scheme}://…"),
         }
     }
 }
 
-/// `host:4711/…`, and not `user:password/…` whose `@` was forgotten.
+/// Whether a scheme is of Redis, or was to be.
+fn is_redis(scheme: &str) -> bool {
+    scheme.contains("redis") || scheme.contains("sentinel")
+}
+
+/// `host:4711/…`, or several with commas between them, and not `user:password/…` whose `@` was forgotten.
 fn is_host_and_port(place: &str) -> bool {
     let authority = place.split(['/', '?', '#']).next().unwrap_or_default();
-    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
-    port.bytes().all(|it| it.is_ascii_digit()) || authority.ends_with(']')
+    authority.split(',').all(|host| {
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        port.bytes().all(|it| it.is_ascii_digit()) || host.ends_with(']')
+    })
 }
 
 impl Serialize for Secret {
@@ -98,6 +111,21 @@ mod tests {
         assert_eq!(Secret::new("redis://shop:hunter2").to_string(), "redis://…");
         for plain in ["redis://127.0.0.1:6379/", "redis://[::1]/", "amqp://mq/%2f"] {
             assert_eq!(Secret::new(plain).to_string(), plain);
+        }
+    }
+
+    #[test]
+    fn what_is_for_sentinels_is_not_shown() {
+        for (url, shown) in [
+            ("redis+sentinel://:hunter2@a:1,b:2/main", "redis+sentinel://…@a:1,b:2/main"),
+            ("redis+sentinel://a:1,b:2/main?sentinel_password=hunter2", "redis+sentinel://a:1,b:2/main?…"),
+            ("rediss+sentinel://u:hunter2@a/m?sentinel_password=hunter2", "rediss+sentinel://…@a/m?…"),
+            ("redis-sentinel://a/m?sentinel_password=hunter2", "redis-sentinel://a/m?…"),
+            ("redis+sentinel://a/m?sentinel_password=hunt@hunter2", "redis+sentinel://…"),
+            ("redis+sentinel://u:hunt?er2@a/m", "redis+sentinel://…"),
+            ("redis+sentinel://u:hunter2,b:2/main", "redis+sentinel://…"),
+        ] {
+            assert_eq!(Secret::new(url).to_string(), shown);
         }
     }
 

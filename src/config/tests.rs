@@ -39,6 +39,7 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         ("trusted_proxies", "10.0.0.0/8,here", "10.0.0.0/8"),
         ("cors_origins", "https://shop.example/", "scheme, host"),
         ("redis_url", "http://x", "redis://"),
+        ("redis_url", "redis+sentinel://a:1,b:2/", "redis+sentinel://host:port,host:port/name"),
         ("max_in_flight", "0", "1 to 1000000"),
         ("mysql_connections", "-1", "4 to 1000"),
     ] {

@@ -1,17 +1,23 @@
 //! Connections to Redis: one shared for the hot path, a pool for bulk work, and single ones that
 //! never reconnect for what must not change servers half-way.
 
+use std::io;
 use std::time::Duration;
 
-use deadpool_redis::{PoolConfig, Runtime, Timeouts};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, PoolConfig, RecycleError, RecycleResult, Timeouts};
+use futures::FutureExt;
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
-    TlsCertificates,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+    RedisError, RedisFuture, TlsCertificates, Value,
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::config::Authorities;
+use super::follow::Following;
+use super::sentinel::Sentinels;
+use crate::config::{Authorities, SentinelUrl};
 
 /// Longest wait for a reply to bulk work (a chunk of a rebuild, a page of an audit).
 const BULK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,71 +32,80 @@ const BULK_CONNECTIONS: usize = 4;
 /// Where Redis is and how long to wait for it.
 #[derive(Clone)]
 pub struct RedisServer {
-    info: ConnectionInfo,
-    client: redis::Client,
+    place: Place,
     reply_timeout: Duration,
 }
 
+#[derive(Clone)]
+enum Place {
+    /// One server, whatever it has become.
+    Fixed(Box<redis::Client>),
+    /// The server that Sentinels name at the moment of connecting.
+    Named(Sentinels),
+}
+
+/// The connection of the hot path.
+#[derive(Clone, Debug)]
+pub enum SharedConnection {
+    Fixed(ConnectionManager),
+    Following(Following),
+}
+
+/// Connections for large replies.
+pub(super) type BulkPool = managed::Pool<RedisServer>;
+
 impl RedisServer {
-    /// Reads a `redis://` or `rediss://` URL; connects to nothing yet. `rediss://` trusts these authorities alone, where
-    /// there are any, and the public ones else.
+    /// Reads a `redis://` or `rediss://` URL, or one of Sentinels; connects to nothing yet. With TLS these authorities
+    /// alone are trusted, where there are any, and the public ones else.
     pub fn new(url: &str, authorities: &Authorities, reply_timeout: Duration) -> Result<Self, RedisError> {
-        let settings = TcpSettings::default().set_nodelay(true);
-        // A server that vanished without a word is given up after this, not after TCP's quarter of an hour.
-        #[cfg(target_os = "linux")]
-        let settings = settings.set_user_timeout(DEAD_PEER_TIMEOUT);
-        let info = url.into_connection_info()?.set_tcp_settings(settings);
-        // The library's name would be one more command that the server's ACL must allow, and 7.0 does not know it.
-        let greeting = info.redis_settings().clone().set_skip_set_lib_name();
-        let info = info.set_redis_settings(greeting);
-        let client = match authorities.pem() {
-            Some(pem) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
-                let root_cert = Some(pem.as_bytes().to_vec());
-                redis::Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })?
-            }
-            _ => redis::Client::open(info)?,
+        let place = match SentinelUrl::parse(url) {
+            None => Place::Fixed(Box::new(client(url, authorities, |it| it)?)),
+            Some(Ok(url)) => Place::Named(Sentinels::new(url, authorities)?),
+            Some(Err(why)) => return Err((ErrorKind::InvalidClientConfig, why).into()),
         };
-        let info = client.get_connection_info().clone();
-        Ok(Self { info, client, reply_timeout })
+        Ok(Self { place, reply_timeout })
     }
 
     /// A connection that all requests share and that reconnects by itself. It never sends a command twice.
-    pub async fn manager(&self) -> Result<ConnectionManager, RedisError> {
+    pub async fn shared_connection(&self) -> Result<SharedConnection, RedisError> {
+        match &self.place {
+            Place::Fixed(client) => Ok(SharedConnection::Fixed(self.manager_of(client).await?)),
+            Place::Named(sentinels) => {
+                let config = connection_config(self.reply_timeout);
+                Ok(SharedConnection::Following(Following::start(sentinels.clone(), config).await?))
+            }
+        }
+    }
+
+    async fn manager_of(&self, client: &redis::Client) -> Result<ConnectionManager, RedisError> {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(self.reply_timeout))
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(100));
-        let connected = self.client.get_connection_manager_with_config(config).await;
-        connected.map_err(|error| self.explained(error))
+        let connected = client.get_connection_manager_with_config(config).await;
+        connected.map_err(|error| explained(error, is_tls(client)))
     }
 
-    /// A connection of one's own that fails for good when the server goes away.
-    pub async fn own_connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(BULK_TIMEOUT));
-        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        connected.map_err(|error| self.explained(error))
-    }
-
-    /// A Redis without TLS takes the greeting for half a command and waits for the rest: all that is seen of it is its
-    /// silence.
-    fn explained(&self, error: RedisError) -> RedisError {
-        match self.info.addr() {
-            ConnectionAddr::TcpTls { .. } if error.is_timeout() => {
-                (ErrorKind::Io, "timed out (TLS is asked for: does this port speak it?)").into()
+    /// A connection of one's own that fails for good when the server goes away, or is the primary no more.
+    pub async fn own_connection(&self) -> Result<OwnConnection, RedisError> {
+        let config = connection_config(BULK_TIMEOUT);
+        match &self.place {
+            Place::Fixed(client) => {
+                let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+                let connection = connected.map_err(|error| explained(error, is_tls(client)))?;
+                Ok(OwnConnection { connection, moved: None })
             }
-            _ => error,
+            Place::Named(sentinels) => sentinels.connect(&config).await,
         }
     }
 
     /// The connection that a watcher keeps, made where it has none. After an error its keeper lets go of it.
     pub async fn kept_connection<'a>(
         &self,
-        kept: &'a mut Option<MultiplexedConnection>,
-    ) -> Result<&'a mut MultiplexedConnection, RedisError> {
+        kept: &'a mut Option<OwnConnection>,
+    ) -> Result<&'a mut OwnConnection, RedisError> {
         match kept {
             Some(connection) => Ok(connection),
             None => Ok(kept.insert(self.own_connection().await?)),
@@ -98,18 +113,148 @@ impl RedisServer {
     }
 
     /// Connections for large replies, so that they do not stand in the way of small ones.
-    pub fn pool(&self) -> deadpool_redis::Pool {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(BULK_TIMEOUT));
-        let manager = deadpool_redis::Manager::new_with_config(self.info.clone(), config)
-            .expect("the client was opened with the same address");
+    pub(super) fn pool(&self) -> BulkPool {
         let wait = Some(Duration::from_secs(5));
         let timeouts = Timeouts { wait, create: wait, recycle: wait };
-        deadpool_redis::Pool::builder(manager)
+        managed::Pool::builder(self.clone())
             .config(PoolConfig { max_size: BULK_CONNECTIONS, timeouts, ..PoolConfig::default() })
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is named")
+    }
+}
+
+impl managed::Manager for RedisServer {
+    type Type = OwnConnection;
+    type Error = RedisError;
+
+    async fn create(&self) -> Result<OwnConnection, RedisError> {
+        self.own_connection().await
+    }
+
+    async fn recycle(&self, connection: &mut OwnConnection, _: &Metrics) -> RecycleResult<RedisError> {
+        let mut greeting = redis::pipe();
+        greeting.cmd("UNWATCH").ignore().cmd("PING");
+        match greeting.query_async::<(String,)>(connection).await {
+            Ok(_) if connection.has_moved() => Err(RecycleError::message("the primary has moved")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A connection to one server. Behind Sentinels it ends, what is on its way included, when they name another one.
+#[derive(Clone, Debug)]
+pub struct OwnConnection {
+    connection: MultiplexedConnection,
+    moved: Option<CancellationToken>,
+}
+
+impl OwnConnection {
+    /// `moved` ends it.
+    pub(super) fn to_primary(connection: MultiplexedConnection, moved: CancellationToken) -> Self {
+        Self { connection, moved: Some(moved) }
+    }
+
+    /// Whether another server is the primary by now.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Whether another server can take this one's place, since Sentinels watch over it.
+    pub(super) fn can_fail_over(&self) -> bool {
+        self.moved.is_some()
+    }
+}
+
+/// What a call gives, unless the primary moves before.
+async fn unless_moved<T>(
+    moved: &CancellationToken,
+    call: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    if moved.is_cancelled() {
+        return Err(super::sentinel::unreachable("another server is the primary".to_owned()));
+    }
+    let ended = tokio::select! {
+        biased;
+        ended = call => ended,
+        () = moved.cancelled() => {
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, "another server is the primary now").into())
+        }
+    };
+    // It says itself that it is none: nobody goes on with it, and the Sentinels are asked anew.
+    if ended.as_ref().is_err_and(|it| it.code() == Some("READONLY")) {
+        moved.cancel();
+    }
+    ended
+}
+
+impl ConnectionLike for OwnConnection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        let Self { connection, moved } = self;
+        match moved {
+            None => connection.req_packed_command(command),
+            Some(moved) => unless_moved(moved, connection.req_packed_command(command)).boxed(),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        let Self { connection, moved } = self;
+        let call = connection.req_packed_commands(commands, offset, count);
+        match moved {
+            None => call,
+            Some(moved) => unless_moved(moved, call).boxed(),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection.get_db()
+    }
+}
+
+fn connection_config(reply_timeout: Duration) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(1)))
+        .set_response_timeout(Some(reply_timeout))
+}
+
+/// A client of one server; `greeting` adds to what the URL says. Connects to nothing yet.
+pub(super) fn client(
+    url: &str,
+    authorities: &Authorities,
+    greeting: impl FnOnce(RedisConnectionInfo) -> RedisConnectionInfo,
+) -> Result<redis::Client, RedisError> {
+    let settings = TcpSettings::default().set_nodelay(true);
+    // A server that vanished without a word is given up after this, not after TCP's quarter of an hour.
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(DEAD_PEER_TIMEOUT);
+    let info = url.into_connection_info()?.set_tcp_settings(settings);
+    // The library's name would be one more command that the server's ACL must allow, and 7.0 does not know it.
+    let settings = greeting(info.redis_settings().clone().set_skip_set_lib_name());
+    let info = info.set_redis_settings(settings);
+    match authorities.pem() {
+        Some(pem) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
+            let root_cert = Some(pem.as_bytes().to_vec());
+            redis::Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+        }
+        _ => redis::Client::open(info),
+    }
+}
+
+fn is_tls(client: &redis::Client) -> bool {
+    matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })
+}
+
+/// A Redis without TLS takes the greeting for half a command and waits for the rest: all that is seen of it is its
+/// silence.
+pub(super) fn explained(error: RedisError, tls: bool) -> RedisError {
+    match tls && error.is_timeout() {
+        true => (ErrorKind::Io, "timed out (TLS is asked for: does this port speak it?)").into(),
+        false => error,
     }
 }

@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{Cmd, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::sync::Notify;
 
 use super::acknowledged;
-use super::connect::RedisServer;
+use super::connect::{BulkPool, OwnConnection, RedisServer, SharedConnection};
 use super::keys;
 use super::reply::{Reply, decode};
 use super::text::{HALFWAY, Script, ScriptSet};
@@ -84,9 +83,9 @@ pub struct Scripts {
 #[derive(Clone)]
 enum Link {
     /// One connection that pipelines all concurrent requests: the hot path.
-    Shared(ConnectionManager),
+    Shared(SharedConnection),
     /// Connections for large replies, with a long time-out: worker, audit, seed.
-    Bulk(deadpool_redis::Pool),
+    Bulk(BulkPool),
 }
 
 /// How long a vain look for the fence is believed.
@@ -95,7 +94,7 @@ const VAIN_LOAD_PAUSE: Duration = Duration::from_millis(50);
 impl Scripts {
     /// Connects. `stream_bound` is the length of the event log at which appending scripts refuse.
     pub async fn connect(server: RedisServer, cells: Cells, stream_bound: u64) -> Result<Self, RedisError> {
-        let link = Link::Shared(server.manager().await?);
+        let link = Link::Shared(server.shared_connection().await?);
         let slots = cells
             .all()
             .map(|_| CellSlot {
@@ -172,7 +171,7 @@ impl Scripts {
     /// All of it happens on `connection`, which never reconnects: the server cannot change in between.
     pub async fn load_behind_fence(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut OwnConnection,
         cell: CellId,
     ) -> Result<bool, RedisError> {
         let Some(set) = self.slot(cell).set.load_full() else { return Ok(false) };
@@ -195,7 +194,7 @@ impl Scripts {
     /// epoch in which this server was not checked. Only a recovery may, and [`Self::load_behind_fence`].
     pub async fn load_all(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut OwnConnection,
         cell: CellId,
         fence: &Fence,
     ) -> Result<(), RedisError> {
@@ -282,10 +281,11 @@ impl Scripts {
 
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         match &self.link {
-            Link::Shared(manager) => command.query_async(&mut manager.clone()).await,
+            Link::Shared(SharedConnection::Fixed(manager)) => command.query_async(&mut manager.clone()).await,
+            Link::Shared(SharedConnection::Following(following)) => following.send(command).await,
             Link::Bulk(pool) => {
                 let mut connection = pool.get().await.map_err(|error| match error {
-                    deadpool_redis::PoolError::Backend(error) => error,
+                    deadpool::managed::PoolError::Backend(error) => error,
                     other => RedisError::from((redis::ErrorKind::Io, "no connection", other.to_string())),
                 })?;
                 command.query_async(&mut *connection).await

@@ -2,9 +2,9 @@
 //! in their text; each compares the gate with the recovery's own token instead. They are sent whole
 //! (EVAL), on the recovery's one connection.
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError};
 
+use super::connect::OwnConnection;
 use super::keys;
 use super::load::Scripts;
 use crate::cell::{CellId, Epoch, Fence, NotAPosition, Position, Seq};
@@ -52,18 +52,14 @@ impl CellLook {
 
 /// Takes the mark of a kept cell away; false: it is not open in this epoch. On the connection over which the server was
 /// found to have written its append-only file anew.
-pub async fn trust(
-    connection: &mut MultiplexedConnection,
-    cell: CellId,
-    epoch: Epoch,
-) -> Result<bool, RedisError> {
+pub async fn trust(connection: &mut OwnConnection, cell: CellId, epoch: Epoch) -> Result<bool, RedisError> {
     let (outcome,): (String,) = command(CELL_TRUST, cell).arg(epoch).query_async(connection).await?;
     Ok(outcome == "TRUSTED")
 }
 
 /// One cell, owned by this recovery through its token in the gate.
 pub struct CellInRecovery {
-    connection: MultiplexedConnection,
+    connection: OwnConnection,
     cell: CellId,
     epoch: Epoch,
     token: String,
@@ -84,17 +80,18 @@ fn malformed(error: NotAPosition) -> RedisError {
 }
 
 /// Looks at a cell without touching it.
-pub async fn look(connection: &mut MultiplexedConnection, cell: CellId) -> Result<CellLook, RedisError> {
+pub async fn look(connection: &mut OwnConnection, cell: CellId) -> Result<CellLook, RedisError> {
     let (_, gate, suspect, oldest, newest): (String, String, bool, String, String) =
         command(CELL_LOOK, cell).query_async(connection).await?;
     Ok(CellLook { gate, suspect, oldest: position(&oldest)?, newest: position(&newest)? })
 }
 
-/// `master_replid`, where the server has, had or was a replica, or is in a cluster; else nothing is compared.
+/// `master_replid`, where the server has, had or was a replica, is in a cluster, or behind Sentinels; else nothing is
+/// compared.
 ///
 /// A server that was just promoted has none for a moment, and they can come back sooner than anybody looks again: so
 /// what counts is the trace that replication leaves (a second id, a backlog), too.
-pub async fn replid_to_compare(connection: &mut MultiplexedConnection) -> Result<Option<String>, RedisError> {
+pub async fn replid_to_compare(connection: &mut OwnConnection) -> Result<Option<String>, RedisError> {
     let info: String = redis::cmd("INFO").arg("replication").arg("cluster").query_async(connection).await?;
     let field =
         |name: &str| info.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
@@ -107,13 +104,13 @@ pub async fn replid_to_compare(connection: &mut MultiplexedConnection) -> Result
     ]
     .into_iter()
     .all(|(name, unreplicated)| field(name) == Some(unreplicated));
-    Ok(if alone { None } else { field("master_replid").map(str::to_owned) })
+    Ok(if alone && !connection.can_fail_over() { None } else { field("master_replid").map(str::to_owned) })
 }
 
 impl CellInRecovery {
     /// Takes the gate over: from here on no script of the engine runs in this cell.
     pub async fn take(
-        mut connection: MultiplexedConnection,
+        mut connection: OwnConnection,
         cell: CellId,
         epoch: Epoch,
     ) -> Result<(Self, CellLook), StepError> {

@@ -46,7 +46,10 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
             Err(error) => {
                 // Whatever happened, MySQL knows where it stands; what we believed may be old.
                 position = None;
-                mend(&worker, cell, &error).await;
+                if mend(&worker, cell, &error).await {
+                    // It sells from now on, and what waits for MySQL is what the next failover loses.
+                    failures = backoff();
+                }
                 failures.next().unwrap_or(Duration::from_secs(2))
             }
         };
@@ -66,8 +69,8 @@ fn backoff() -> backon::ExponentialBackoff {
         .build()
 }
 
-/// Does what can be done about a failed round; the loop tries again afterwards.
-async fn mend(worker: &Worker, cell: CellId, error: &RoundError) {
+/// Does what can be done about a failed round; the loop tries again afterwards. True where that opened the cell.
+async fn mend(worker: &Worker, cell: CellId, error: &RoundError) -> bool {
     let because = match error {
         RoundError::Script(ScriptError::CellClosed(_)) => Because::Closed,
         RoundError::Gap { .. } => Because::Gap,
@@ -79,20 +82,20 @@ async fn mend(worker: &Worker, cell: CellId, error: &RoundError) {
                 row.is_ok_and(|row| worker.scripts.fence(cell).is_some_and(|it| it.epoch > row.view.epoch));
             if !behind {
                 tracing::debug!(%cell, "another worker persists this cell, or its epoch has moved on");
-                return;
+                return false;
             }
             Because::Gap
         }
         RoundError::Script(_) | RoundError::Persist(_) | RoundError::Mysql(_) => {
             metrics::counter!("firstcome_persist_failures_total", "cell" => cell.to_string()).increment(1);
             tracing::warn!(%cell, %error, "persisting pauses");
-            return;
+            return false;
         }
     };
     if because == Because::Gap {
         tracing::error!(%cell, %error, "events are missing; recovering");
     }
-    recover::recover_unasked(worker, cell, because).await;
+    recover::recover_unasked(worker, cell, because).await
 }
 
 /// Persists one batch; returns how many events.

@@ -72,17 +72,21 @@ pub enum RecoverError {
     Row(String),
 }
 
-/// Recovers a cell that a loop found shut. Failures are logged; the loop comes again.
-pub(super) async fn recover_unasked(worker: &Worker, cell: CellId, because: Because) {
+/// Recovers a cell that a loop found shut; true when this opened it. Failures are logged; the loop comes again.
+pub(super) async fn recover_unasked(worker: &Worker, cell: CellId, because: Because) -> bool {
     match recover_in_turn(worker, cell, because, &Silent).await {
         Ok(RecoverOutcome::Opened(found)) => {
             metrics::counter!("firstcome_recoveries_total", "cell" => cell.to_string()).increment(1);
             tracing::info!(%cell, epoch = found.epoch, rebuilt = found.rebuilt, "cell is open");
+            true
         }
         Ok(
             RecoverOutcome::StillOpen | RecoverOutcome::OpenedElsewhere | RecoverOutcome::LeftClosed { .. },
-        ) => {}
-        Err(error) => tracing::warn!(%cell, %error, "the cell stays shut for now"),
+        ) => false,
+        Err(error) => {
+            tracing::warn!(%cell, %error, "the cell stays shut for now");
+            false
+        }
     }
 }
 
@@ -124,6 +128,10 @@ async fn recover(
         return Ok(RecoverOutcome::LeftClosed { reason });
     }
     if let Some(fence) = row.fence() {
+        // A recovery that was under way when this one was asked for has seen to it.
+        if because == Because::Replicas && fence.replid.is_some() {
+            return Ok(RecoverOutcome::OpenedElsewhere);
+        }
         worker.scripts.adopt(cell, fence);
         if because == Because::Closed && worker.scripts.load_behind_fence(&mut connection, cell).await? {
             return Ok(RecoverOutcome::StillOpen);

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use redis::RedisError;
-use redis::aio::MultiplexedConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::recover::{Because, recover_unasked};
 use crate::cell::CellId;
+use crate::scripts::connect::OwnConnection;
 use crate::scripts::recovery::replid_to_compare;
 
 /// How often replicas are looked for.
@@ -38,7 +38,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
 async fn came_later(
     worker: &Worker,
     cell: CellId,
-    kept: &mut Option<MultiplexedConnection>,
+    kept: &mut Option<OwnConnection>,
 ) -> Result<bool, RedisError> {
     // Before the first recovery, and where scripts compare it already, there is nothing to do.
     if worker.scripts.fence(cell).is_none_or(|it| it.replid.is_some()) {

@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, InfoDict, RedisError};
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::recover::{Because, recover_unasked};
 use crate::cell::CellId;
+use crate::scripts::connect::OwnConnection;
 use crate::scripts::keys;
 use crate::scripts::recovery::trust;
 
@@ -63,11 +63,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
 
 /// All of it on one connection that never reconnects: what one server says must not be taken for another's, nor for the
 /// same one's after a restart.
-async fn look(
-    worker: &Worker,
-    cell: CellId,
-    kept: &mut Option<MultiplexedConnection>,
-) -> Result<Found, RedisError> {
+async fn look(worker: &Worker, cell: CellId, kept: &mut Option<OwnConnection>) -> Result<Found, RedisError> {
     let Some(fence) = worker.scripts.fence(cell) else { return Ok(Found::NoMark) };
     let connection = worker.scripts.server().kept_connection(kept).await?;
     if !connection.exists::<_, bool>(keys::suspect(cell)).await? {

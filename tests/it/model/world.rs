@@ -7,10 +7,9 @@ use firstcome::cell::{CellId, Cells, Fence, Position};
 use firstcome::config::Authorities;
 use firstcome::dev::{PrivateRedis, RedisOptions};
 use firstcome::scripts::Scripts;
-use firstcome::scripts::connect::RedisServer;
+use firstcome::scripts::connect::{OwnConnection, RedisServer};
 use firstcome::scripts::recovery::CellInRecovery;
 use firstcome::time::Millis;
-use redis::aio::MultiplexedConnection;
 
 use super::super::cell_dump::Dump;
 use super::super::test_clock::TestClock;
@@ -47,7 +46,7 @@ return all";
 pub struct World {
     pub scripts: Scripts,
     pub clock: TestClock,
-    pub connection: MultiplexedConnection,
+    pub connection: OwnConnection,
     _redis: PrivateRedis,
 }
 

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::cell_dump::connect;
 use super::test_app::{TestApp, eventually, fresh_settings, take_messages};
+use super::test_sentinels::launch;
 use super::test_servers::{self, binaries, fresh_folder, start_redis};
 use certificates::{Authority, Certificate};
 
@@ -235,7 +236,7 @@ async fn a_plain_server_is_refused_where_tls_is_asked_for() {
     let url = redis.url().replace("redis://", "rediss://");
     let server = RedisServer::new(&url, &base.tls_ca_file, PATIENCE).unwrap();
     let own = server.own_connection().await.expect_err("no connection").to_string();
-    let shared = server.manager().await.expect_err("no connection").to_string();
+    let shared = server.shared_connection().await.expect_err("no connection").to_string();
     for said in [own, shared] {
         assert_says(&said, &["timed out", "does this port speak"]);
     }
@@ -301,4 +302,47 @@ fn settings_that_weaken_tls_stop_the_start() {
     let path = ours.file.to_str().unwrap().to_owned();
     let settings = Settings::load(None, &[], &[("tls_ca_file", path)]).unwrap();
     assert_eq!(settings.tls_ca_file, ours.trusted());
+}
+
+/// Goal: with `rediss+sentinel://` neither Sentinels nor Redis are talked to in plain text, but where the URL says so.
+#[tokio::test]
+async fn sentinels_and_the_primary_speak_tls() {
+    let folder = fresh_folder();
+    let (ours, other) = (Authority::new(&folder, "ours"), Authority::new(&folder, "other"));
+    let certificate = ours.certify(&folder, "127.0.0.1");
+    let [ca, chain, key] =
+        [&ours.file, &certificate.chain, &certificate.key].map(|it| it.to_str().unwrap().to_owned());
+    let [redis_port, plain_port, tls_port] = [(); 3].map(|()| ports::free().unwrap());
+    let tls = [
+        ("tls-cert-file", &*chain),
+        ("tls-key-file", &key),
+        ("tls-ca-cert-file", &ca),
+        ("tls-auth-clients", "no"),
+        ("tls-replication", "yes"),
+    ];
+    let mut extra_args = vec!["--tls-port".to_owned(), redis_port.to_string()];
+    extra_args.extend(tls.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]));
+    let _redis = start_redis(&folder, RedisOptions { extra_args, ..RedisOptions::default() }).await;
+    let mut text = format!("port {plain_port}\ntls-port {tls_port}\nbind 127.0.0.1\n");
+    tls.iter().for_each(|(name, value)| text += &format!("{name} {value}\n"));
+    text += &format!("sentinel monitor main 127.0.0.1 {redis_port} 1\n");
+    std::fs::write(folder.join("sentinel.conf"), text).unwrap();
+    let _sentinel = launch(plain_port, &folder).await;
+
+    let ping = async |url: &str, authorities: &Authorities| {
+        let server = RedisServer::new(url, authorities, PATIENCE).unwrap();
+        let mut connection = server.own_connection().await.map_err(|error| error.to_string())?;
+        redis::cmd("PING").query_async::<String>(&mut connection).await.map_err(|error| error.to_string())
+    };
+    let by_tls = format!("rediss+sentinel://127.0.0.1:{tls_port}/main");
+    let by_both = format!("rediss+sentinel://127.0.0.1:{plain_port}/main?sentinel_tls=no");
+    let trusted = ours.trusted();
+    for url in [&by_tls, &by_both] {
+        eventually!(ping(url, &trusted).await.as_deref() == Ok("PONG"));
+        assert_says(&ping(url, &other.trusted()).await.unwrap_err(), &["UnknownIssuer"]);
+    }
+    let plain = by_both.replace("?sentinel_tls=no", "");
+    assert_says(&ping(&plain, &trusted).await.unwrap_err(), &["1 of 1 Sentinels", "does this port speak"]);
+    // Redis by TLS only: the Sentinel names no port without it.
+    assert!(ping(&format!("redis+sentinel://127.0.0.1:{plain_port}/main"), &trusted).await.is_err());
 }
