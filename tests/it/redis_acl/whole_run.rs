@@ -4,10 +4,12 @@ use firstcome::audit;
 use firstcome::config::Secret;
 use firstcome::worker::recover::{self, Because};
 use firstcome::worker::{Silent, expire, forget};
+use redis::InfoDict;
+use redis::aio::MultiplexedConnection;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::cell_dump::everything;
+use super::super::cell_dump::{connect, everything};
 use super::super::pending_orders::{later, pay, place};
 use super::super::test_app::{CELL, TestApp, eventually};
 use super::super::test_clock::TestClock;
@@ -31,6 +33,13 @@ async fn a_restart_under_the_acl_loses_nothing() {
     let before = everything(&observed).await;
     app.redis.kill().await;
     app.redis.restart().await.unwrap();
+    // Who has not logged in hears NOAUTH from a server that still loads, too.
+    let mut observer = connect(&observed).await;
+    let loading = async |redis: &mut MultiplexedConnection| {
+        let info: InfoDict = redis::cmd("INFO").arg("persistence").query_async(redis).await.unwrap();
+        info.get::<u8>("loading").unwrap() == 1
+    };
+    eventually!(!loading(&mut observer).await);
     assert_eq!(everything(&observed).await, before);
     assert_nothing_refused(&app.redis).await;
     app.start_engine().await;
