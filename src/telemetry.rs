@@ -1,6 +1,7 @@
 //! Logs and metrics: set up once per process.
 
 pub mod samples;
+pub mod timings;
 
 use std::io::IsTerminal;
 use std::time::Duration;

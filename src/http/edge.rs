@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -24,6 +24,7 @@ use super::problem::{Problem, ProblemKind};
 use super::wait_persisted::{WaitPersisted, is_wanted};
 use crate::config::Settings;
 use crate::identity::Tokens;
+use crate::telemetry::timings::Timings;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -49,6 +50,8 @@ pub struct Edge {
     wait_persisted: Option<WaitPersisted>,
     /// How often each problem was told, in the order of [`ProblemKind::ALL`].
     told: Vec<metrics::Counter>,
+    /// By route, method and status.
+    answered: Timings<(&'static str, StatusCode)>,
 }
 
 impl Edge {
@@ -70,6 +73,14 @@ impl Edge {
             type_prefix: settings.public_url.trim_end_matches('/').to_owned(),
             wait_persisted: None,
             told: ProblemKind::ALL.iter().map(|it| count_of(*it)).collect(),
+            answered: Timings::new(|route, (method, status)| {
+                metrics::histogram!(
+                    "firstcome_http_request_duration_seconds",
+                    "route" => route.to_owned(),
+                    "status" => status.as_str().to_owned(),
+                    "method" => method,
+                )
+            }),
         }
     }
 
@@ -137,13 +148,7 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
 
     edge.render(&mut response, &method, language, &request_id);
     response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
-    metrics::histogram!(
-        "firstcome_http_request_duration_seconds",
-        "route" => route.to_owned(),
-        "status" => response.status().as_str().to_owned(),
-        "method" => method_label(&method),
-    )
-    .record(started.elapsed());
+    edge.answered.record(route, (method_label(&method), response.status()), started.elapsed());
     response
 }
 

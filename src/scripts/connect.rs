@@ -22,6 +22,10 @@ use crate::config::{Authorities, SentinelUrl};
 /// Longest wait for a reply to bulk work (a chunk of a rebuild, a page of an audit).
 const BULK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Commands that wait for the task that writes them; the next one waits to wait. The library's 50 are fewer than the requests
+/// that a node handles at once.
+const COMMANDS_AT_ONCE: usize = 1_024;
+
 /// How long sent data may stay unacknowledged.
 #[cfg(target_os = "linux")]
 const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +85,7 @@ impl RedisServer {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(self.reply_timeout))
+            .set_pipeline_buffer_size(COMMANDS_AT_ONCE)
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(100));

@@ -19,6 +19,7 @@ use super::keys;
 use super::reply::{Reply, decode};
 use super::text::{HALFWAY, Script, ScriptSet};
 use crate::cell::{CellId, Cells, Epoch, Fence, Position, Seq};
+use crate::telemetry::timings::Timings;
 
 /// Why a script gave no outcome of its own.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -43,8 +44,14 @@ pub enum ScriptError {
 /// For a script that takes keys only.
 pub(super) const NO_ARGS: &[&str] = &[];
 
+/// Room for a word of a command, so that most commands are written without growing.
+const TYPICAL_WORD_BYTES: usize = 24;
+
 /// What a node knows of one cell on Redis's side.
 struct CellSlot {
+    /// The keys that each script gets.
+    gate: String,
+    events: String,
     /// Redis has no room for more events: appending scripts are not even sent.
     full: AtomicBool,
     set: ArcSwapOption<ScriptSet>,
@@ -71,6 +78,8 @@ struct Shared {
     cells: Cells,
     stream_bound: u64,
     trouble: Notify,
+    /// By script and outcome.
+    called: Timings<&'static str>,
 }
 
 /// Calls scripts. Cheap to clone.
@@ -97,14 +106,23 @@ impl Scripts {
         let link = Link::Shared(server.shared_connection().await?);
         let slots = cells
             .all()
-            .map(|_| CellSlot {
+            .map(|cell| CellSlot {
+                gate: keys::gate(cell),
+                events: keys::events(cell),
                 full: AtomicBool::new(false),
                 set: ArcSwapOption::empty(),
                 vouched: Mutex::new(Vouched::default()),
                 last_load: tokio::sync::Mutex::new(None),
             })
             .collect();
-        let shared = Shared { server, slots, cells, stream_bound, trouble: Notify::new() };
+        let called = Timings::new(|script, outcome| {
+            metrics::histogram!(
+                "firstcome_script_duration_seconds",
+                "script" => script.to_owned(),
+                "outcome" => outcome
+            )
+        });
+        let shared = Shared { server, slots, cells, stream_bound, trouble: Notify::new(), called };
         Ok(Self { shared: Arc::new(shared), link })
     }
 
@@ -227,8 +245,7 @@ impl Scripts {
             Err(ScriptError::Unknown(_)) => "UNKNOWN",
             Err(ScriptError::Failed { .. }) => "FAILED",
         };
-        metrics::histogram!("firstcome_script_duration_seconds", "script" => script.stem(), "outcome" => outcome)
-            .record(started.elapsed());
+        self.shared.called.record(script.stem(), outcome, started.elapsed());
         result
     }
 
@@ -249,9 +266,10 @@ impl Scripts {
                 self.shared.trouble.notify_one();
                 return Err(ScriptError::CellClosed(cell));
             };
-            let mut command = redis::cmd("EVALSHA");
-            command.arg(&set.digests[script as usize]).arg(extra_keys.len() + 2);
-            command.arg(keys::gate(cell)).arg(keys::events(cell)).arg(extra_keys).arg(args);
+            let words = extra_keys.len() + args.len() + 5;
+            let mut command = Cmd::with_capacity(words, words * TYPICAL_WORD_BYTES);
+            command.arg("EVALSHA").arg(&set.digests[script as usize]).arg(extra_keys.len() + 2);
+            command.arg(&slot.gate).arg(&slot.events).arg(extra_keys).arg(args);
             let sent = Instant::now();
             match self.send(&command).await {
                 Ok(value) => {

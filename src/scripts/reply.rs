@@ -1,5 +1,7 @@
 //! Replies: arrays of fixed length that begin with an outcome word of the script's header.
 
+use std::sync::LazyLock;
+
 use redis::{RedisError, Value};
 
 use super::load::ScriptError;
@@ -61,7 +63,12 @@ fn malformed(script: Script, reason: &str) -> ScriptError {
 
 /// Outcome words as the header of the Lua file lists them, so that a label is never a free text.
 fn known_outcome(script: Script, word: &str) -> Option<&'static str> {
-    ["CLOSED", "BACKLOG_FULL"].into_iter().chain(header_outcomes(script)).find(|it| *it == word)
+    // Read once: each reply looks here.
+    static OUTCOMES: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
+        let of = |it: &Script| ["CLOSED", "BACKLOG_FULL"].into_iter().chain(header_outcomes(*it)).collect();
+        Script::ALL.iter().map(of).collect()
+    });
+    OUTCOMES[script as usize].iter().find(|it| **it == word).copied()
 }
 
 /// The outcomes in a script's RETURNS section: the lines that begin with a word in capitals.
