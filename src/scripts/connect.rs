@@ -22,10 +22,6 @@ use crate::config::{Authorities, SentinelUrl};
 /// Longest wait for a reply to bulk work (a chunk of a rebuild, a page of an audit).
 const BULK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Commands that wait for the task that writes them; the next one waits to wait. The library's 50 are fewer than the requests
-/// that a node handles at once.
-const COMMANDS_AT_ONCE: usize = 1_024;
-
 /// How long sent data may stay unacknowledged.
 #[cfg(target_os = "linux")]
 const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,6 +49,17 @@ enum Place {
 pub enum SharedConnection {
     Fixed(ConnectionManager),
     Following(Following),
+}
+
+impl SharedConnection {
+    /// Sends commands together; one answer for each, in their order. A refusal of one command is its answer
+    /// ([`Value::ServerError`]); after an error none, some or all of them may have run.
+    pub(super) async fn send(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        match self {
+            Self::Fixed(manager) => manager.clone().send_packed_commands(commands, 0, commands.len()).await,
+            Self::Following(following) => following.send(commands).await,
+        }
+    }
 }
 
 /// Connections for large replies.
@@ -85,7 +92,6 @@ impl RedisServer {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(self.reply_timeout))
-            .set_pipeline_buffer_size(COMMANDS_AT_ONCE)
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(100));
@@ -173,7 +179,7 @@ impl OwnConnection {
 }
 
 /// What a call gives, unless the primary moves before.
-async fn unless_moved<T>(
+async fn unless_moved<T: Answers>(
     moved: &CancellationToken,
     call: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, RedisError> {
@@ -188,10 +194,28 @@ async fn unless_moved<T>(
         }
     };
     // It says itself that it is none: nobody goes on with it, and the Sentinels are asked anew.
-    if ended.as_ref().is_err_and(|it| it.code() == Some("READONLY")) {
+    if ended.as_ref().is_ok_and(Answers::is_of_a_replica) {
         moved.cancel();
     }
     ended
+}
+
+/// Answers as they come, refusals among them.
+trait Answers {
+    /// Whether the server refused a write because it is a replica.
+    fn is_of_a_replica(&self) -> bool;
+}
+
+impl Answers for Value {
+    fn is_of_a_replica(&self) -> bool {
+        matches!(self, Value::ServerError(refusal) if refusal.code() == "READONLY")
+    }
+}
+
+impl Answers for Vec<Value> {
+    fn is_of_a_replica(&self) -> bool {
+        self.iter().any(Answers::is_of_a_replica)
+    }
 }
 
 impl ConnectionLike for OwnConnection {

@@ -4,7 +4,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::{AsyncConnectionConfig, Cmd, RedisError, Value};
+use redis::aio::ConnectionLike;
+use redis::{AsyncConnectionConfig, Pipeline, RedisError, Value};
 use tokio::sync::Notify;
 
 use super::connect::OwnConnection;
@@ -36,16 +37,15 @@ impl Following {
         Ok(Self { current, doubt })
     }
 
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+    pub(super) async fn send(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
         let current = self.current.load_full();
         let Some(connection) = current.as_ref().filter(|it| !it.has_moved()) else {
             self.doubt.notify_one();
             return Err(unreachable("no connection to the primary yet".to_owned()));
         };
-        let result = command.query_async(&mut OwnConnection::clone(connection)).await;
-        if let Err(error) = &result
-            && (error.is_unrecoverable_error() || connection.has_moved())
-        {
+        let mut connection = OwnConnection::clone(connection);
+        let result = connection.req_packed_commands(commands, 0, commands.len()).await;
+        if connection.has_moved() || result.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
             self.current.compare_and_swap(&current, None);
             self.doubt.notify_one();
         }

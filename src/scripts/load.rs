@@ -14,7 +14,8 @@ use redis::{Cmd, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::sync::Notify;
 
 use super::acknowledged;
-use super::connect::{BulkPool, OwnConnection, RedisServer, SharedConnection};
+use super::batch::Batches;
+use super::connect::{BulkPool, OwnConnection, RedisServer};
 use super::keys;
 use super::reply::{Reply, decode};
 use super::text::{HALFWAY, Script, ScriptSet};
@@ -91,8 +92,8 @@ pub struct Scripts {
 
 #[derive(Clone)]
 enum Link {
-    /// One connection that pipelines all concurrent requests: the hot path.
-    Shared(SharedConnection),
+    /// One connection that carries the commands of concurrent requests together: the hot path.
+    Shared(Batches),
     /// Connections for large replies, with a long time-out: worker, audit, seed.
     Bulk(BulkPool),
 }
@@ -103,7 +104,7 @@ const VAIN_LOAD_PAUSE: Duration = Duration::from_millis(50);
 impl Scripts {
     /// Connects. `stream_bound` is the length of the event log at which appending scripts refuse.
     pub async fn connect(server: RedisServer, cells: Cells, stream_bound: u64) -> Result<Self, RedisError> {
-        let link = Link::Shared(server.shared_connection().await?);
+        let link = Link::Shared(Batches::start(server.shared_connection().await?));
         let slots = cells
             .all()
             .map(|cell| CellSlot {
@@ -271,7 +272,7 @@ impl Scripts {
             command.arg("EVALSHA").arg(&set.digests[script as usize]).arg(extra_keys.len() + 2);
             command.arg(&slot.gate).arg(&slot.events).arg(extra_keys).arg(args);
             let sent = Instant::now();
-            match self.send(&command).await {
+            match self.send(command).await {
                 Ok(value) => {
                     let reply = Reply::new(script, set.fence.epoch, value)?;
                     return match reply.outcome {
@@ -297,10 +298,9 @@ impl Scripts {
         }
     }
 
-    async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+    async fn send(&self, command: Cmd) -> Result<Value, RedisError> {
         match &self.link {
-            Link::Shared(SharedConnection::Fixed(manager)) => command.query_async(&mut manager.clone()).await,
-            Link::Shared(SharedConnection::Following(following)) => following.send(command).await,
+            Link::Shared(batches) => batches.send(command).await,
             Link::Bulk(pool) => {
                 let mut connection = pool.get().await.map_err(|error| match error {
                     deadpool::managed::PoolError::Backend(error) => error,
@@ -371,7 +371,7 @@ impl Scripts {
     pub async fn shut(&self, cell: CellId, epoch: Epoch, suspect: bool) -> Result<bool, RedisError> {
         let mut command = super::recovery::command(super::recovery::CELL_SHUT, cell);
         command.arg(epoch).arg(u8::from(suspect));
-        let (outcome,): (String,) = decode(self.send(&command).await?)?;
+        let (outcome,): (String,) = decode(self.send(command).await?)?;
         Ok(outcome == "SHUT")
     }
 

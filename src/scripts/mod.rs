@@ -7,6 +7,7 @@ pub mod audit_sales;
 pub mod audit_scan;
 pub mod balance_charge;
 pub mod balance_get;
+mod batch;
 pub mod clock_read;
 pub mod connect;
 pub mod coupon_forget;
