@@ -1,5 +1,6 @@
 //! Events reach MySQL, messages reach RabbitMQ, whatever happens to either server.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use firstcome::config::{Secret, Settings};
@@ -46,7 +47,10 @@ async fn sales_go_on_without_mysql_and_all_of_them_arrive() {
 
     app.drain().await;
     assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 75);
-    assert_eq!(app.take_messages().await.len(), 75);
+    // At least once: who publishes loses the lock with MySQL, and may not know yet when another one begins.
+    let messages = app.take_messages().await;
+    let ids: HashSet<_> = messages.iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 75);
     app.finish().await;
 }
 
