@@ -18,6 +18,7 @@ use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::reads::{catch_up, in_time, list_of_user};
+use super::sold_out::{Asking, Thing, is_sold_out};
 use crate::coupon::{Coupon, Discount, IssueId, OwnCoupon, OwnCouponStatus};
 use crate::idempotency::{Idempotency, Seen};
 use crate::ids::{CouponId, NotAnId, OrderId, UserId};
@@ -121,6 +122,12 @@ async fn issue(
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
     let ttl_ms = app.settings.idempotency_ttl_ms;
     let shown = |at_ms| time::rfc3339(time::from_millis(at_ms));
+    let cell = app.scripts.cells().of_user(id.user);
+    let pool = Thing::Coupon(cell, id.coupon);
+    if is_sold_out(app, pool, id.user, idempotency.as_ref()).await? {
+        return Err(ProblemKind::CouponSoldOut.into());
+    }
+    let asking = Asking::now(app, cell);
     match coupon_issue(&app.scripts, id, create, idempotency.as_ref(), ttl_ms).await? {
         CouponIssue::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         CouponIssue::NotFound => Err(ProblemKind::CouponNotFound.into()),
@@ -132,7 +139,10 @@ async fn issue(
             Err(Problem::new(ProblemKind::CouponExpired).with("endsAt", shown(ended_at_ms)))
         }
         CouponIssue::AlreadyIssued => Err(ProblemKind::CouponAlreadyIssued.into()),
-        CouponIssue::SoldOut => Err(ProblemKind::CouponSoldOut.into()),
+        CouponIssue::SoldOut => {
+            app.sold_out.told(pool, asking);
+            Err(ProblemKind::CouponSoldOut.into())
+        }
         CouponIssue::Issued { issued, seen } => {
             let claimed = Claimed {
                 coupon_id: id.coupon,

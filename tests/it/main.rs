@@ -54,6 +54,7 @@ mod sentinel;
 mod sleepers;
 mod slow_clients;
 mod smuggling;
+mod sold_out;
 mod tls;
 mod upgrade;
 mod wait_persisted;
