@@ -58,6 +58,7 @@ pub async fn set_coupon(
     let answer = coupon_set(&app.scripts, &coupon).await;
     // An answer that was lost may have been a success.
     app.scripts.cells().all().for_each(|cell| app.sold_out.forget(Thing::Coupon(cell, id)));
+    app.shared_reads.forget();
     let (status, issued) = match answer? {
         CouponSet::BelowIssued { issued } => {
             return Err(Problem::at("#/quantity", format!("must be at least {issued}: so many were issued")));

@@ -89,6 +89,7 @@ pub async fn set_product(
     let answer = product_set(&app.scripts, &description).await;
     // An answer that was lost may have been a success.
     app.sold_out.forget_product(id);
+    app.shared_reads.forget();
     let (status, location) = match answer? {
         ProductSet::StockDiffers { index } => {
             let pointer = if has_options { format!("#/options/{index}/stock") } else { "#/stock".to_owned() };
@@ -120,6 +121,7 @@ pub async fn delete_product(
     caller.administers()?;
     let answer = product_delete(&app.scripts, id, None).await;
     app.sold_out.forget_product(id);
+    app.shared_reads.forget();
     match answer? {
         ProductDelete::NotFound | ProductDelete::NotEnded => Err(ProblemKind::ProductNotFound.into()),
         ProductDelete::Deleted => Ok(StatusCode::NO_CONTENT),
@@ -145,6 +147,7 @@ pub async fn restock(
     let scope = caller.key_scope();
     let answer = product_restock(&app.scripts, sku, delta, idempotency.as_ref(), ttl_ms, scope).await;
     app.scripts.cells().all().for_each(|cell| app.sold_out.forget(Thing::Stock(cell, sku)));
+    app.shared_reads.forget();
     match answer? {
         ProductRestock::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         ProductRestock::NotFound => Err(ProblemKind::ProductNotFound.into()),

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
@@ -13,11 +14,12 @@ use super::find_order::{cell_of, find_order, first_answer};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::openapi::AmountOrDiscount;
-use super::page::{Page, cut, page};
+use super::page::{Page, cut, link, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::reads::{catch_up, in_time, list_of_user};
+use super::shared_reads::{IfNoneMatch, Rendered, Shared};
 use super::sold_out::{Asking, Thing, is_sold_out};
 use crate::coupon::{Coupon, Discount, IssueId, OwnCoupon, OwnCouponStatus};
 use crate::idempotency::{Idempotency, Seen};
@@ -78,13 +80,17 @@ pub async fn list_coupons(
     State(app): State<App>,
     caller: Caller,
     query: Query,
-) -> Result<Page<Coupon>, Problem> {
+    held: IfNoneMatch,
+) -> Result<Response, Problem> {
     let query = query.only(&["limit", "cursor"])?;
     let (limit, after) = (query.limit()?, query.after(List::Coupons)?);
     caller.known()?;
-    let mut coupons = coupon_list(&app.scripts, after, limit + 1).await?;
-    let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
-    Ok(page(&app, List::Coupons, &query, coupons, behind))
+    let read = || async {
+        let mut coupons: Vec<Coupon> = coupon_list(&app.scripts, after, limit + 1).await?;
+        let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
+        Ok(Rendered::new(&coupons, link(&app, List::Coupons, &query, behind)))
+    };
+    Ok(app.shared_reads.get(Shared::Coupons, &query, read).await?.answer(&held))
 }
 
 /// Takes one unit of a limited coupon for a user who exists.

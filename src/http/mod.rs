@@ -29,6 +29,7 @@ mod query;
 mod ranking;
 mod reads;
 mod serve;
+mod shared_reads;
 mod sold_out;
 mod wait_persisted;
 
@@ -43,6 +44,7 @@ use sqlx::MySqlPool;
 use tokio::sync::Mutex;
 
 pub use serve::serve;
+pub use shared_reads::SharedReads;
 pub use sold_out::SoldOut;
 
 use crate::config::Settings;
@@ -65,6 +67,7 @@ pub struct AppState {
     pub cells: CellWatch,
     pub watermark: Watermark,
     pub sold_out: Arc<SoldOut>,
+    pub shared_reads: Arc<SharedReads>,
     pub prometheus: PrometheusHandle,
     /// When this node began to answer.
     pub started: Instant,

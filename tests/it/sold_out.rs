@@ -4,13 +4,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use firstcome::dev::ports;
-use firstcome::telemetry::samples::samples;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::engine_process::EngineProcess;
+use super::beside::{Node, Told};
 use super::test_app::{TestApp, eventually};
 use super::tokens;
 
@@ -19,85 +17,6 @@ const MEMORY: Duration = Duration::from_millis(100);
 
 /// Buyers at once; user 1 to this exist.
 const LANES: u64 = 64;
-
-/// Another node beside the test's own: a process, so that its metrics are its own.
-struct Node {
-    _process: EngineProcess,
-    address: String,
-    client: reqwest::Client,
-}
-
-/// An answer, and when it was asked for.
-#[derive(Debug)]
-struct Told {
-    sent: Instant,
-    status: StatusCode,
-    body: Value,
-    replayed: bool,
-}
-
-impl Told {
-    fn code(&self) -> &str {
-        self.body["code"].as_str().unwrap_or_default()
-    }
-}
-
-impl Node {
-    async fn beside(app: &TestApp) -> Self {
-        let mut settings = app.settings.clone();
-        settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
-        // A slow machine fails no test.
-        let patient = |command: &mut std::process::Command| {
-            command.env("FIRSTCOME_REDIS_REPLY_TIMEOUT_MS", "20000");
-        };
-        let process = EngineProcess::start_with(&settings, "api", patient);
-        let client = reqwest::Client::builder().pool_max_idle_per_host(LANES as usize).build().unwrap();
-        let node = Self { _process: process, address: settings.listen.to_string(), client };
-        let ready = async || {
-            let probe = node.client.get(format!("http://{}/readyz", node.address)).send().await;
-            probe.is_ok_and(|it| it.status() == StatusCode::OK)
-        };
-        eventually!(ready().await);
-        node
-    }
-
-    async fn send(&self, method: Method, path: &str, key: Option<&str>, body: &Value) -> Told {
-        let request = self.client.request(method, format!("http://{}{path}", self.address)).json(body);
-        let request = key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
-        let sent = Instant::now();
-        let answer = request.timeout(Duration::from_secs(60)).send().await.expect("an answer");
-        let (status, replayed) = (answer.status(), answer.headers().contains_key("idempotency-replayed"));
-        Told { sent, status, replayed, body: answer.json().await.expect("JSON") }
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Told {
-        self.send(Method::POST, path, None, &body).await
-    }
-
-    /// One series of the node's metrics.
-    async fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        let answer = self.client.get(format!("http://{}/metrics", self.address)).send().await.unwrap();
-        let rendered = answer.text().await.unwrap();
-        let found = samples(&rendered)
-            .find(|it| it.name == name && labels.iter().all(|(label, value)| it.label(label) == Some(value)));
-        found.map_or(0, |it| it.value as u64)
-    }
-
-    async fn told_by_memory(&self, kind: &str) -> u64 {
-        self.count("firstcome_sold_out_from_memory_total", &[("kind", kind)]).await
-    }
-
-    async fn told_by_script(&self, script: &str, outcome: &str) -> u64 {
-        let labels = [("script", script), ("outcome", outcome)];
-        self.count("firstcome_script_duration_seconds_count", &labels).await
-    }
-
-    /// Waits until a rush has heard this many more answers from memory.
-    async fn remembers(&self, kind: &str, more: u64) {
-        let before = self.told_by_memory(kind).await;
-        eventually!(self.told_by_memory(kind).await >= before + more);
-    }
-}
 
 /// Runs `story` while all lanes send one request after the other, told by lane and round. All that they were told.
 async fn during_rush<S>(
@@ -132,6 +51,13 @@ async fn shop() -> (TestApp, Node) {
 
 fn order(user: u64, product: u64) -> Value {
     json!({"userId": user, "items": [{"productId": product, "quantity": 1}]})
+}
+
+/// Waits until each lane has asked, or nearly, when the memory of what was before this must be over.
+async fn until_asked_late(asked: &AtomicU64) {
+    tokio::time::sleep(2 * MEMORY).await;
+    let before = asked.load(Ordering::Relaxed);
+    eventually!(asked.load(Ordering::Relaxed) >= before + LANES);
 }
 
 /// Those of the answers that a request asked for after `since` got.
@@ -192,7 +118,7 @@ async fn after_a_restock_it_sells_again() {
     for product in 1..=6 {
         app.product_with(product, 1, 0).await;
         let through_same = u64::is_multiple_of(product, 2);
-        let path = format!("/admin/products/{product}/stock");
+        let (path, asked) = (format!("/admin/products/{product}/stock"), AtomicU64::new(0));
         let story = async {
             node.remembers("stock", 100).await;
             let delta = json!({"delta": 1_000_000});
@@ -202,10 +128,13 @@ async fn after_a_restock_it_sells_again() {
             };
             assert_eq!(status, StatusCode::OK);
             let answered = Instant::now();
-            tokio::time::sleep(3 * MEMORY).await;
+            until_asked_late(&asked).await;
             answered
         };
-        let buy = async |lane: u64, _| node.post("/orders", order(lane, product)).await;
+        let buy = async |lane: u64, _| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            node.post("/orders", order(lane, product)).await
+        };
         let (told, answered) = during_rush(buy, story).await;
         let late = asked_after(&told, answered).into_iter().filter(|it| it.status != StatusCode::CREATED);
         let late = late.map(|it| it.sent - answered).max().unwrap_or_default();
@@ -323,7 +252,7 @@ async fn coupons_are_remembered_alike() {
         let before = Instant::now();
         app.campaign(7, 1_000_000, json!({})).await;
         let answered = Instant::now();
-        tokio::time::sleep(3 * MEMORY).await;
+        until_asked_late(&next).await;
         (before, answered)
     };
     let (told, (before, answered)) = during_rush(claim, story).await;
