@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Auth, Settings, WrongSetting};
 use crate::durability;
-use crate::http::{self, AppState};
+use crate::http::{self, AppState, SharedReads, SoldOut};
 use crate::identity::{Tokens, is_well_known};
 use crate::memory;
 use crate::mysql::{self, cells};
@@ -166,6 +166,8 @@ impl Engine {
                 tokens,
                 cells: node.watch(),
                 watermark: node.watermark(),
+                sold_out: Arc::new(SoldOut::new(settings)),
+                shared_reads: Arc::new(SharedReads::new(settings.list_staleness_ms)),
                 prometheus,
                 started: Instant::now(),
                 audit_turn: Arc::default(),

@@ -76,6 +76,12 @@ pub struct Settings {
     /// Memory in Redis: rate × time × about 110 bytes.
     pub idempotency_ttl_ms: u64,
 
+    /// How long a node says by itself that a SKU or coupon is sold out, in milliseconds since it asked. Default 100;
+    /// allowed 0 to 1,000, 0: it always asks. After a restock through another node, buyers may be sent away for so long.
+    pub sold_out_memory_ms: u64,
+    /// How long a list of products or campaigns, or a ranking, may serve others who ask for the same, in milliseconds since
+    /// its reading began. Default 100; allowed 0 to 100, 0: each is read anew.
+    pub list_staleness_ms: u64,
     /// How long an order that is placed for later payment can be paid, in milliseconds. Default 10 minutes; allowed
     /// 1 s to 24 hours, and less than `keep_ended_ms`.
     pub payment_window_ms: u64,
@@ -162,6 +168,8 @@ impl Default for Settings {
             charge_limit: 1_000_000_000,
             wallet_limit: 10_000_000_000,
             idempotency_ttl_ms: 24 * 60 * 60 * 1_000,
+            sold_out_memory_ms: 100,
+            list_staleness_ms: 100,
             payment_window_ms: 10 * 60 * 1_000,
             keep_ended_ms: 7 * 24 * 60 * 60 * 1_000,
             keep_events: 100_000,
@@ -211,6 +219,8 @@ const RANGES: &[(&str, RangeInclusive<u64>)] = &[
     ("charge_limit", 1..=PRICE_MAX as u64),
     ("wallet_limit", 1..=AMOUNT_MAX as u64 / 10),
     ("idempotency_ttl_ms", 1_000..=30 * 24 * 60 * 60 * 1_000),
+    ("sold_out_memory_ms", 0..=1_000),
+    ("list_staleness_ms", 0..=100),
     ("payment_window_ms", 1_000..=24 * 60 * 60 * 1_000),
     ("keep_ended_ms", 60_000..=365 * 24 * 60 * 60 * 1_000),
     ("keep_events", 1..=100_000_000),

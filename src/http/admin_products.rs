@@ -14,6 +14,7 @@ use super::json::Json;
 use super::openapi;
 use super::path::Path;
 use super::problem::{Fault, Problem, ProblemKind};
+use super::sold_out::Thing;
 use crate::ids::{OptionId, ProductId};
 use crate::money::{PRICE_MAX, STOCK_MAX};
 use crate::product::{OPTIONS_MAX, Product, SkuId};
@@ -85,7 +86,11 @@ pub async fn set_product(
     let has_options = body.options.is_some();
     let description = describe(id, body).map_err(Problem::invalid)?;
     caller.administers()?;
-    let (status, location) = match product_set(&app.scripts, &description).await? {
+    let answer = product_set(&app.scripts, &description).await;
+    // An answer that was lost may have been a success.
+    app.sold_out.forget_product(id);
+    app.shared_reads.forget();
+    let (status, location) = match answer? {
         ProductSet::StockDiffers { index } => {
             let pointer = if has_options { format!("#/options/{index}/stock") } else { "#/stock".to_owned() };
             return Err(Problem::at(pointer, "differs from the initial stock; restock to change it"));
@@ -114,7 +119,10 @@ pub async fn delete_product(
     Path(id): Path<ProductId>,
 ) -> Result<StatusCode, Problem> {
     caller.administers()?;
-    match product_delete(&app.scripts, id, None).await? {
+    let answer = product_delete(&app.scripts, id, None).await;
+    app.sold_out.forget_product(id);
+    app.shared_reads.forget();
+    match answer? {
         ProductDelete::NotFound | ProductDelete::NotEnded => Err(ProblemKind::ProductNotFound.into()),
         ProductDelete::Deleted => Ok(StatusCode::NO_CONTENT),
     }
@@ -136,7 +144,11 @@ pub async fn restock(
     let idempotency = keyed.with(&body);
     let sku = SkuId { product, option: body.option_id.unwrap_or(OptionId::NONE) };
     let ttl_ms = app.settings.idempotency_ttl_ms;
-    match product_restock(&app.scripts, sku, delta, idempotency.as_ref(), ttl_ms, caller.key_scope()).await? {
+    let scope = caller.key_scope();
+    let answer = product_restock(&app.scripts, sku, delta, idempotency.as_ref(), ttl_ms, scope).await;
+    app.scripts.cells().all().for_each(|cell| app.sold_out.forget(Thing::Stock(cell, sku)));
+    app.shared_reads.forget();
+    match answer? {
         ProductRestock::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         ProductRestock::NotFound => Err(ProblemKind::ProductNotFound.into()),
         ProductRestock::OptionRequired => {

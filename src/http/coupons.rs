@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
@@ -13,11 +14,13 @@ use super::find_order::{cell_of, find_order, first_answer};
 use super::idempotency_key::{Keyed, Replay};
 use super::json::Json;
 use super::openapi::AmountOrDiscount;
-use super::page::{Page, cut, page};
+use super::page::{Page, cut, link, page};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::reads::{catch_up, in_time, list_of_user};
+use super::shared_reads::{IfNoneMatch, Rendered, Shared};
+use super::sold_out::{Asking, Thing, is_sold_out};
 use crate::coupon::{Coupon, Discount, IssueId, OwnCoupon, OwnCouponStatus};
 use crate::idempotency::{Idempotency, Seen};
 use crate::ids::{CouponId, NotAnId, OrderId, UserId};
@@ -77,13 +80,17 @@ pub async fn list_coupons(
     State(app): State<App>,
     caller: Caller,
     query: Query,
-) -> Result<Page<Coupon>, Problem> {
+    held: IfNoneMatch,
+) -> Result<Response, Problem> {
     let query = query.only(&["limit", "cursor"])?;
     let (limit, after) = (query.limit()?, query.after(List::Coupons)?);
     caller.known()?;
-    let mut coupons = coupon_list(&app.scripts, after, limit + 1).await?;
-    let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
-    Ok(page(&app, List::Coupons, &query, coupons, behind))
+    let read = || async {
+        let mut coupons: Vec<Coupon> = coupon_list(&app.scripts, after, limit + 1).await?;
+        let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
+        Ok(Rendered::new(&coupons, link(&app, List::Coupons, &query, behind)))
+    };
+    Ok(app.shared_reads.get(Shared::Coupons, &query, read).await?.answer(&held))
 }
 
 /// Takes one unit of a limited coupon for a user who exists.
@@ -121,6 +128,12 @@ async fn issue(
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
     let ttl_ms = app.settings.idempotency_ttl_ms;
     let shown = |at_ms| time::rfc3339(time::from_millis(at_ms));
+    let cell = app.scripts.cells().of_user(id.user);
+    let pool = Thing::Coupon(cell, id.coupon);
+    if is_sold_out(app, pool, id.user, idempotency.as_ref()).await? {
+        return Err(ProblemKind::CouponSoldOut.into());
+    }
+    let asking = Asking::now(app, cell);
     match coupon_issue(&app.scripts, id, create, idempotency.as_ref(), ttl_ms).await? {
         CouponIssue::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         CouponIssue::NotFound => Err(ProblemKind::CouponNotFound.into()),
@@ -132,7 +145,10 @@ async fn issue(
             Err(Problem::new(ProblemKind::CouponExpired).with("endsAt", shown(ended_at_ms)))
         }
         CouponIssue::AlreadyIssued => Err(ProblemKind::CouponAlreadyIssued.into()),
-        CouponIssue::SoldOut => Err(ProblemKind::CouponSoldOut.into()),
+        CouponIssue::SoldOut => {
+            app.sold_out.told(pool, asking);
+            Err(ProblemKind::CouponSoldOut.into())
+        }
         CouponIssue::Issued { issued, seen } => {
             let claimed = Claimed {
                 coupon_id: id.coupon,

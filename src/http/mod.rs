@@ -29,6 +29,8 @@ mod query;
 mod ranking;
 mod reads;
 mod serve;
+mod shared_reads;
+mod sold_out;
 mod wait_persisted;
 
 use std::sync::Arc;
@@ -42,6 +44,8 @@ use sqlx::MySqlPool;
 use tokio::sync::Mutex;
 
 pub use serve::serve;
+pub use shared_reads::SharedReads;
+pub use sold_out::SoldOut;
 
 use crate::config::Settings;
 use crate::identity::Tokens;
@@ -62,6 +66,8 @@ pub struct AppState {
     pub tokens: Option<Arc<Tokens>>,
     pub cells: CellWatch,
     pub watermark: Watermark,
+    pub sold_out: Arc<SoldOut>,
+    pub shared_reads: Arc<SharedReads>,
     pub prometheus: PrometheusHandle,
     /// When this node began to answer.
     pub started: Instant,

@@ -16,6 +16,7 @@ use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::reads::{in_time, list_of_user};
+use super::sold_out::{Asking, Thing, is_sold_out};
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::{AMOUNT_MAX, Amount};
 use crate::mysql::orders::orders_of_user;
@@ -89,6 +90,13 @@ pub async fn place_order(
         idempotency: idempotency.as_ref(),
         idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
     };
+    let cell = app.scripts.cells().of_user(user);
+    if let [item] = items[..]
+        && is_sold_out(&app, Thing::Stock(cell, item.sku), user, idempotency.as_ref()).await?
+    {
+        return Err(out_of_stock(item.sku, 0));
+    }
+    let asking = Asking::now(&app, cell);
     match order_place(&app.scripts, request).await? {
         OrderPlace::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         OrderPlace::UserNotFound => Err(ProblemKind::UserNotFound.into()),
@@ -106,7 +114,11 @@ pub async fn place_order(
             Err(about(ProblemKind::PurchaseLimitExceeded, items[item].sku).with("remaining", remaining))
         }
         OrderPlace::OutOfStock { item, remaining } => {
-            Err(about(ProblemKind::OutOfStock, items[item].sku).with("remaining", remaining))
+            let sku = items[item].sku;
+            if remaining == 0 {
+                app.sold_out.told(Thing::Stock(cell, sku), asking);
+            }
+            Err(out_of_stock(sku, remaining))
         }
         OrderPlace::CouponInvalid { reason } => {
             Err(Problem::new(ProblemKind::InvalidCoupon).with("reason", reason))
@@ -164,6 +176,10 @@ fn items_of(body: &OrderBody) -> Result<(Vec<OrderItem>, Vec<OrderItem>), Proble
         Problem::at(format!("#/items/{index}/quantity"), detail)
     })?;
     Ok((wanted, items))
+}
+
+fn out_of_stock(sku: SkuId, remaining: i64) -> Problem {
+    about(ProblemKind::OutOfStock, sku).with("remaining", remaining)
 }
 
 /// A problem with one SKU, named.

@@ -13,12 +13,15 @@ pub type Page<T> = (AppendHeaders<Option<(HeaderName, HeaderValue)>>, Json<Vec<T
 /// One page of a list as `query` asked for it. The list goes on behind the entry with the number `behind`;
 /// `None`: it ends here.
 pub fn page<T>(app: &App, list: List, query: &Query, entries: Vec<T>, behind: Option<u64>) -> Page<T> {
-    let link = behind.map(|number| {
-        let prefix = app.settings.public_url.trim_end_matches('/');
-        format!("<{prefix}{}?{}>; rel=\"next\"", list.path(), query.behind(list, number))
-    });
-    let link = link.and_then(|it| HeaderValue::from_str(&it).ok()).map(|it| (header::LINK, it));
+    let link = link(app, list, query, behind).map(|it| (header::LINK, it));
     (AppendHeaders(link), Json(entries))
+}
+
+/// The `Link` to the page behind the entry with the number `behind`.
+pub fn link(app: &App, list: List, query: &Query, behind: Option<u64>) -> Option<HeaderValue> {
+    let prefix = app.settings.public_url.trim_end_matches('/');
+    let link = format!("<{prefix}{}?{}>; rel=\"next\"", list.path(), query.behind(list, behind?));
+    HeaderValue::from_str(&link).ok()
 }
 
 /// Cuts a page to its limit. One entry more than that was read where there is one; then the list goes on

@@ -12,6 +12,7 @@ use super::json::{Json, NoBody};
 use super::orders::OrderAnswer;
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
+use super::sold_out::Thing;
 use crate::cell::CellId;
 use crate::idempotency::{Idempotency, Seen};
 use crate::ids::{CouponId, OrderId};
@@ -159,7 +160,11 @@ async fn end(
         match order_end(&app.scripts, cell, request).await? {
             OrderEnd::KeyReused => return Err(ProblemKind::IdempotencyKeyReused.into()),
             OrderEnd::NotNow | OrderEnd::NotDue => return Err(refused.into()),
-            OrderEnd::Ended { ended, seen } => return Ok(answer(id, ending.status(), ended, seen)),
+            OrderEnd::Ended { ended, seen } => {
+                let lines = &ended.facts.lines;
+                lines.iter().for_each(|it| app.sold_out.forget(Thing::Stock(cell, it.sku)));
+                return Ok(answer(id, ending.status(), ended, seen));
+            }
             OrderEnd::NotFound => {}
             OrderEnd::Stale => tokio::time::sleep(READ_PAUSE).await,
         }

@@ -1,16 +1,18 @@
 //! Products as buyers see them.
 
 use axum::extract::State;
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
 use super::caller::Caller;
 use super::json::Json;
-use super::page::{Page, cut, page};
+use super::page::{cut, link};
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
+use super::shared_reads::{IfNoneMatch, Rendered, Shared};
 use crate::ids::{OptionId, ProductId};
 use crate::order::QUANTITY_MAX;
 use crate::product::Product;
@@ -28,19 +30,23 @@ pub async fn list_products(
     State(app): State<App>,
     caller: Caller,
     query: Query,
-) -> Result<Page<Product>, Problem> {
+    held: IfNoneMatch,
+) -> Result<Response, Problem> {
     let query = query.only(&["available", "limit", "cursor"])?;
     let (limit, after) = (query.limit()?, query.after(List::Products)?);
     let available = query.flag("available", false)?;
     caller.known()?;
-    let (products, behind) = if available {
-        page_of_available(&app.scripts, after, limit).await?
-    } else {
-        let mut products = product_list(&app.scripts, after, limit + 1).await?.products;
-        let behind = cut(&mut products, limit, |it| it.id.get());
-        (products, behind)
+    let read = || async {
+        let (products, behind) = if available {
+            page_of_available(&app.scripts, after, limit).await?
+        } else {
+            let mut products = product_list(&app.scripts, after, limit + 1).await?.products;
+            let behind = cut(&mut products, limit, |it| it.id.get());
+            (products, behind)
+        };
+        Ok(Rendered::new(&products, link(&app, List::Products, &query, behind)))
     };
-    Ok(page(&app, List::Products, &query, products, behind))
+    Ok(app.shared_reads.get(Shared::Products, &query, read).await?.answer(&held))
 }
 
 /// One product.

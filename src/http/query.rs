@@ -17,6 +17,7 @@ pub const LIMIT_MAX: u64 = 200;
 pub const LIMIT_DEFAULT: u64 = 50;
 
 /// All query parameters of a request, decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
@@ -28,7 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    fn parse(query: &str) -> Self {
+    pub(super) fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 

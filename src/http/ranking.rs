@@ -1,13 +1,14 @@
 //! What sells.
 
 use axum::extract::State;
+use axum::response::Response;
 
 use super::App;
 use super::caller::Caller;
-use super::json::Json;
 use super::problem::Problem;
 use super::query::Query;
 use super::reads::{catch_up, within};
+use super::shared_reads::{IfNoneMatch, Rendered, Shared};
 use crate::cell::CellId;
 use crate::mysql::ranking::most_sold;
 use crate::ranking::{RANKED_DEFAULT, RANKED_MAX, RankedProduct, WINDOW_HOURS, hour_of};
@@ -24,7 +25,8 @@ pub async fn top_products(
     State(app): State<App>,
     caller: Caller,
     query: Query,
-) -> Result<Json<Vec<RankedProduct>>, Problem> {
+    held: IfNoneMatch,
+) -> Result<Response, Problem> {
     let query = query.only(&["limit", "source"])?;
     let limit = query.integer("limit", 1..=RANKED_MAX as u64, RANKED_DEFAULT)? as usize;
     let from_rows = match query.get("source") {
@@ -33,11 +35,14 @@ pub async fn top_products(
         Some(_) => return Err(Problem::parameter("source", "must be ranking or orders")),
     };
     caller.known()?;
-    Ok(Json(if from_rows {
-        from_orders(&app, limit).await?
-    } else {
-        ranking_top(&app.scripts, limit).await?
-    }))
+    let read = || async {
+        let ranked = match from_rows {
+            true => from_orders(&app, limit).await?,
+            false => ranking_top(&app.scripts, limit).await?,
+        };
+        Ok(Rendered::new(&ranked, None))
+    };
+    Ok(app.shared_reads.get(Shared::Ranking, &query, read).await?.answer(&held))
 }
 
 async fn from_orders(app: &App, limit: usize) -> Result<Vec<RankedProduct>, Problem> {

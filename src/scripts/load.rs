@@ -171,6 +171,11 @@ impl Scripts {
         self.slot(cell).set.load().as_ref().map(|it| it.fence.clone())
     }
 
+    /// The epoch that this node works in.
+    pub fn epoch(&self, cell: CellId) -> Option<Epoch> {
+        self.slot(cell).set.load().as_ref().map(|it| it.fence.epoch)
+    }
+
     /// What this node vouches for in a cell.
     pub fn vouched(&self, cell: CellId) -> Vouched {
         *self.slot(cell).vouched.lock().expect("no panic while held")

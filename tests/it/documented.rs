@@ -9,8 +9,15 @@ use serde_json::{Value, json};
 use super::test_app::{Answer, TestApp};
 
 /// Headers that an answer has only where the document lists them.
-const TELLING_HEADERS: [&str; 6] =
-    ["location", "link", "idempotency-replayed", "preference-applied", "retry-after", "www-authenticate"];
+const TELLING_HEADERS: [&str; 7] = [
+    "etag",
+    "location",
+    "link",
+    "idempotency-replayed",
+    "preference-applied",
+    "retry-after",
+    "www-authenticate",
+];
 
 pub struct Documented {
     document: Value,

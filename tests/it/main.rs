@@ -1,5 +1,6 @@
 //! Integration tests on real servers: one binary, so that the servers start once.
 
+mod beside;
 mod cell_dump;
 mod contract;
 mod documented;
@@ -51,9 +52,11 @@ mod script_headers;
 mod secrets;
 mod security_table;
 mod sentinel;
+mod shared_reads;
 mod sleepers;
 mod slow_clients;
 mod smuggling;
+mod sold_out;
 mod tls;
 mod upgrade;
 mod wait_persisted;

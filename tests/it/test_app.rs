@@ -96,6 +96,8 @@ pub async fn fresh_settings(redis_url: String) -> Settings {
         mysql_connections: 8,
         // A slow machine fails no test.
         redis_reply_timeout_ms: 20_000,
+        // Most tests list what they have just brought about.
+        list_staleness_ms: 0,
         ..Settings::default()
     }
 }
@@ -296,7 +298,8 @@ impl Drop for TestApp {
     }
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Answer {
+/// Sends a request, and reads its answer to the end.
+pub async fn read(request: reqwest::RequestBuilder) -> Answer {
     let response = request.timeout(PATIENCE).send().await.expect("an answer");
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await.expect("a body");

@@ -19,6 +19,7 @@ pub fn headers() -> Value {
         "X-Request-Id": header(true, "The request's own id where it had one of at most 128 printable ASCII characters, else a new one", text()),
         "Location": header(false, "Path of what was made", text()),
         "Link": header(false, "`<…>; rel=\"next\"`: the next page, where there is one", text()),
+        "ETag": header(true, "Names this answer for `If-None-Match`", text()),
         "Idempotency-Replayed": header(false, "This is the first answer to this key again", json!({"const": "true"})),
         "Preference-Applied": header(false, "What was asked for with `Prefer` was done", json!({"const": "wait=persisted"})),
         "Retry-After": header(true, "Seconds to wait before the next attempt", json!({"type": "integer", "minimum": 1})),

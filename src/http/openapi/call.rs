@@ -144,6 +144,8 @@ pub struct Call {
     pub successes: Vec<Success>,
     /// Whether it changes nothing, whatever its method says.
     only_reads: bool,
+    /// Whether it takes `If-None-Match`.
+    pub is_conditional: bool,
     /// Those of its own; [`Self::refusals`] has all.
     refusals: Vec<ProblemKind>,
 }
@@ -178,6 +180,7 @@ impl Call {
             query: Vec::new(),
             successes: Vec::new(),
             only_reads: method == "get",
+            is_conditional: false,
             refusals: Vec::new(),
         }
     }
@@ -278,6 +281,12 @@ impl Call {
             last.headers.push(header);
         }
         self
+    }
+
+    /// The last answer has a tag, and who has it already is told so.
+    pub fn tagged(self) -> Self {
+        let tagged = self.with("ETag").gives(304, "It is what `If-None-Match` names", []).with("ETag");
+        Self { is_conditional: true, ..tagged }
     }
 
     /// Another call can follow the last answer: its parameter or field `name` is at `pointer` of the body.

@@ -136,6 +136,9 @@ fn parameters_of(call: &Call) -> Vec<Value> {
     if call.changes() {
         parameters.push(shared("Prefer"));
     }
+    if call.is_conditional {
+        parameters.push(shared("IfNoneMatch"));
+    }
     if call.noun != Noun::Operations {
         parameters.push(shared("AcceptLanguage"));
     }
@@ -172,6 +175,11 @@ fn parameters() -> Value {
             "name": "Prefer", "in": "header",
             "description": "`wait=persisted`: answer once the change is committed in MySQL, or 202 when that takes too long",
             "schema": {"type": "string"}, "example": "wait=persisted",
+        },
+        "IfNoneMatch": {
+            "name": "If-None-Match", "in": "header",
+            "description": "`ETag` of an answer that the client has: while it is the same, 304 comes in its place",
+            "schema": {"type": "string"}, "example": "\"9f86d081884c7d659a2feaa0c55ad015\"",
         },
         "AcceptLanguage": {
             "name": "Accept-Language", "in": "header",

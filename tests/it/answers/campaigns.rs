@@ -8,7 +8,7 @@ use super::{
 };
 
 pub const CALLS: &[Call] = &[
-    Call::new("GET /coupons", "200").asking(&["limit", "cursor"]),
+    Call::new("GET /coupons", "200 304").asking(&["limit", "cursor"]),
     Call::new(
         "POST /coupons",
         "201 coupon_not_found user_not_found coupon_not_started coupon_expired coupon_already_issued coupon_sold_out",
@@ -164,6 +164,7 @@ async fn lists(table: &mut Table) {
         assert_eq!(table.pages("/coupons", "", limit).await, first.entries());
     }
     table.invalid("another list's parameter", Request::get("/coupons?status=issued"), "status").await;
+    table.unchanged("/coupons?limit=3").await;
 }
 
 fn whole_list() -> Value {

@@ -251,6 +251,19 @@ impl Table {
         self.refuses_with(story, request, "invalid_request", members).await;
     }
 
+    /// Asks again for what is as it was. Goal: the one who names it is told so, without a body; no other one is.
+    pub async fn unchanged(&mut self, path: &str) {
+        let full = Request::get(path).accepting(&self.app, None).await;
+        let tag = full.header("etag").unwrap_or_else(|| panic!("{path}: no tag: {full:?}")).to_owned();
+        let other = Request::get(path).with("if-none-match", "\"0\"");
+        assert_eq!(other.accepting(&self.app, None).await.body, full.body, "{path}");
+        let request = Request::get(path).with("if-none-match", &tag);
+        let answer = request.accepting(&self.app, None).await;
+        assert_eq!((answer.status.as_u16(), &answer.body), (304, &Value::Null), "{path}: {answer:?}");
+        assert_eq!(answer.header("etag"), Some(tag.as_str()), "{path}: {answer:?}");
+        self.note(&request, "304".to_owned(), &answer);
+    }
+
     /// Follows a list to its end, `limit` entries at a time; `behind` is more of its query. All its entries.
     pub async fn pages(&mut self, path: &str, behind: &str, limit: usize) -> Vec<Value> {
         let (mut entries, mut next) = (Vec::new(), Some(format!("{path}?limit={limit}{behind}")));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Call, FUTURE, PAST, Request, Table, changed, order, set_product};
 
 pub const CALLS: &[Call] = &[
-    Call::new("GET /products", "200").asking(&["available", "limit", "cursor"]),
+    Call::new("GET /products", "200 304").asking(&["available", "limit", "cursor"]),
     Call::new("GET /products/{productId}", "200 product_not_found"),
     Call::new("GET /products/{productId}/stock-check", "200 product_not_found")
         .asking(&["quantity", "optionId"]),
@@ -184,6 +184,7 @@ async fn lists(table: &mut Table) {
         assert_eq!(json!(table.pages("/products", "&available=true", limit).await), available);
     }
     table.gives("the longest page", Request::get("/products?limit=200"), 200, all).await;
+    table.unchanged("/products?available=true&limit=2").await;
     for flag in ["", "1", "TRUE", "yes"] {
         let request = Request::get(format!("/products?available={flag}"));
         table.invalid("neither true nor false", request, "available").await;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{Call, Request, Table, issue, order, order_with, set_campaign, set_product};
 
 pub const CALLS: &[Call] = &[
-    Call::new("GET /products/top", "200").asking(&["limit", "source"]),
-    Call::new("GET /products/rank", "200").asking(&["limit", "source"]),
+    Call::new("GET /products/top", "200 304").asking(&["limit", "source"]),
+    Call::new("GET /products/rank", "200 304").asking(&["limit", "source"]),
 ];
 
 /// All ways to ask for the same ranking.
@@ -82,6 +82,7 @@ async fn rankings_give_every_listed_answer() {
     ranks(&mut table, "one deleted, one sold out", &[twelve, shirt, ten, two, eleven]).await;
 
     for way in WAYS {
+        table.unchanged(&format!("{way}limit=3")).await;
         for limit in ["0", "101", "-1", "1.0", "01", "abc"] {
             let request = Request::get(format!("{way}limit={limit}"));
             table.invalid("no limit of a ranking", request, "limit").await;

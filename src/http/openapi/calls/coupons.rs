@@ -23,7 +23,8 @@ pub fn calls() -> Vec<Call> {
                     "startsAt": "2026-11-20T11:00:00.000Z", "endsAt": "2036-11-20T12:00:00.000Z",
                     "expiresAt": "2036-12-31T15:00:00.000Z",
                 }]),
-            ),
+            )
+            .tagged(),
         Call::post("/coupons", "claim_coupon", "Take one unit of a coupon, for a user who exists")
             .of(Noun::Coupons, Access::Owner)
             .takes::<ClaimBody>([("a claim", json!({"userId": 1, "couponId": 1}))])

@@ -36,7 +36,8 @@ pub fn calls() -> Vec<Call> {
             .pages::<Product>(
                 "One page; with `available` it can be short, and the list still go on",
                 json!([mug(), shirt()]),
-            ),
+            )
+            .tagged(),
         top("/products/top", "top_products"),
         top("/products/rank", "rank_products").says("An alias of `GET /products/top`."),
         Call::get("/products/{productId}", "get_product", "One product")
@@ -72,4 +73,5 @@ fn top(path: &'static str, id: &'static str) -> Call {
             "Most units sold first, ties by lower id",
             json!([{"rank": 1, "id": 1, "name": "Mug", "price": 12_000, "stock": 99, "sold": 1}]),
         )
+        .tagged()
 }
