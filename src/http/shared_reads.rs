@@ -1,5 +1,5 @@
-//! Lists and rankings, of which thousands ask at once: one read at a time for each query, whose answer is rendered once
-//! and serves everybody who asked less than `list_staleness_ms` after it began. docs/decisions/0022 says why.
+//! Lists and rankings, of which thousands ask at once: in a rush one read at a time for each query, whose answer is
+//! rendered once and serves everybody who asked less than `list_staleness_ms` after it began. docs/decisions/0022 says why.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,6 +17,10 @@ use tokio::sync::OnceCell;
 
 use super::problem::Problem;
 use super::query::Query;
+
+/// How many must ask for one thing within the time of an answer, before it is shared: who asks one by one, and buys in between,
+/// sees what they bought.
+const RUSH: u32 = 16;
 
 /// Answers of one kind that are kept at once, and bytes of the largest one: at most 48 MiB in all.
 const ENTRIES_MAX: usize = 64;
@@ -94,18 +98,27 @@ struct Flight {
     outcome: OnceCell<Result<Rendered, Problem>>,
 }
 
-/// The newest read of each query, of one kind.
-type Flights = HashMap<Query, Arc<Flight>>;
+/// Who asks for one thing.
+struct Asked {
+    /// The first one that is counted, and the number of those.
+    since: Instant,
+    count: u32,
+    newest: Option<Arc<Flight>>,
+}
+
+/// What is asked for of one kind, by query.
+type Flights = HashMap<Query, Asked>;
 
 /// The reads of one node.
 pub struct SharedReads {
     lasts: Duration,
+    rush: u32,
     flights: Mutex<[Flights; 3]>,
 }
 
 impl SharedReads {
     pub fn new(staleness_ms: u64) -> Self {
-        Self { lasts: Duration::from_millis(staleness_ms), flights: Mutex::default() }
+        Self { lasts: Duration::from_millis(staleness_ms), rush: RUSH, flights: Mutex::default() }
     }
 
     /// What `read` gives, now or less than the stated time before. Who waits for a read that fails is told of that;
@@ -139,28 +152,36 @@ impl SharedReads {
         self.flights.lock().expect("no panic while held").iter_mut().for_each(HashMap::clear);
     }
 
-    /// The read to share, begun now if need be; `None`: there are too many others.
-    fn flight(&self, what: Shared, query: &Query, asked: Instant) -> Option<Arc<Flight>> {
+    /// The read to share, begun now if need be; `None`: few ask for this, or for too many other things.
+    fn flight(&self, what: Shared, query: &Query, now: Instant) -> Option<Arc<Flight>> {
         let mut flights = self.flights.lock().expect("no panic while held");
         let flights = &mut flights[what as usize];
-        let is_of_use = |it: &Flight| match it.outcome.get() {
+        if !flights.contains_key(query) {
+            if flights.len() >= ENTRIES_MAX {
+                flights.retain(|_, it| now < it.since + self.lasts);
+            }
+            if flights.len() >= ENTRIES_MAX {
+                return None;
+            }
+            flights.insert(query.clone(), Asked { since: now, count: 0, newest: None });
+        }
+        let asked = flights.get_mut(query)?;
+        if now >= asked.since + self.lasts {
+            // A rush that goes on shares from its first request.
+            let goes_on = asked.count > self.rush && now < asked.since + 2 * self.lasts;
+            (asked.since, asked.count) = (now, if goes_on { self.rush } else { 0 });
+        }
+        asked.count += 1;
+        if asked.count <= self.rush {
+            return None;
+        }
+        let of_use = asked.newest.take().filter(|it| match it.outcome.get() {
             // Also where it began too early: one read at a time.
             None => true,
-            Some(Ok(_)) => self.serves(it, asked),
+            Some(Ok(_)) => self.serves(it, now),
             Some(Err(_)) => false,
-        };
-        if let Some(known) = flights.get_mut(query) {
-            if !is_of_use(known) {
-                *known = Arc::new(Flight::begun());
-            }
-            return Some(known.clone());
-        }
-        if flights.len() >= ENTRIES_MAX {
-            flights.retain(|_, it| is_of_use(it));
-        }
-        let flight = (flights.len() < ENTRIES_MAX).then(|| Arc::new(Flight::begun()))?;
-        flights.insert(query.clone(), flight.clone());
-        Some(flight)
+        });
+        Some(asked.newest.insert(of_use.unwrap_or_else(|| Arc::new(Flight::begun()))).clone())
     }
 
     fn serves(&self, flight: &Flight, asked: Instant) -> bool {
@@ -170,8 +191,8 @@ impl SharedReads {
     fn drop_flight(&self, what: Shared, query: &Query, flight: &Arc<Flight>) {
         let mut flights = self.flights.lock().expect("no panic while held");
         let flights = &mut flights[what as usize];
-        if flights.get(query).is_some_and(|it| Arc::ptr_eq(it, flight)) {
-            flights.remove(query);
+        if let Some(asked) = flights.get_mut(query) {
+            asked.newest.take_if(|it| Arc::ptr_eq(it, flight));
         }
     }
 }

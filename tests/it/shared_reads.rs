@@ -15,6 +15,9 @@ use super::test_app::{CELL, TestApp, eventually};
 /// The default of the setting.
 const STALENESS: Duration = Duration::from_millis(100);
 
+/// Callers within that time who make a rush.
+const RUSH: u64 = 16;
+
 /// Every list and ranking, the script that reads it, and an id in its entries.
 const READS: [(&str, &str, &str); 5] = [
     ("/products", "product_list", "id"),
@@ -55,7 +58,9 @@ async fn thousands_cost_a_read_each_hundred_milliseconds() {
         let times = began.elapsed().as_millis() / STALENESS.as_millis() + 1;
         let reads = node.told_by_script(script, "FOUND").await - before;
         println!("{path}: {reads} reads for 1000 answers in {:?}", began.elapsed());
-        assert!((1..=times as u64).contains(&reads), "{path}: {reads} reads in {:?}", began.elapsed());
+        // Until it is a rush they read for themselves; on a slow machine each of the ten times is a new one.
+        let most = times as u64 + 10 * RUSH;
+        assert!((1..=most).contains(&reads), "{path}: {reads} reads in {:?}", began.elapsed());
         let first = &answers[0];
         assert_eq!((first.status, first.header("content-type")), (StatusCode::OK, Some("application/json")));
         assert_eq!(first.header("cache-control"), Some("no-cache"));

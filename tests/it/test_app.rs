@@ -96,8 +96,6 @@ pub async fn fresh_settings(redis_url: String) -> Settings {
         mysql_connections: 8,
         // A slow machine fails no test.
         redis_reply_timeout_ms: 20_000,
-        // Most tests list what they have just brought about.
-        list_staleness_ms: 0,
         ..Settings::default()
     }
 }

@@ -22,6 +22,11 @@ impl Counter {
     }
 }
 
+/// Reads that are shared from the first caller.
+fn in_a_rush(staleness_ms: u64) -> SharedReads {
+    SharedReads { rush: 0, ..SharedReads::new(staleness_ms) }
+}
+
 fn query(text: &str) -> Query {
     Query::parse(text)
 }
@@ -36,7 +41,7 @@ async fn list(reads: &SharedReads, counter: &Counter, text: &str) -> u64 {
 
 #[tokio::test]
 async fn callers_at_once_share_one_read_of_each_query() {
-    let (reads, counter) = (SharedReads::new(LONG_MS), Counter::default());
+    let (reads, counter) = (in_a_rush(LONG_MS), Counter::default());
     let answers = join_all((0..1_000).map(|_| list(&reads, &counter, ""))).await;
     assert!(answers.iter().all(|it| *it == 1));
     assert_eq!(list(&reads, &counter, "limit=2").await, 2);
@@ -44,13 +49,30 @@ async fn callers_at_once_share_one_read_of_each_query() {
     assert_eq!(number(&reads.get(Shared::Coupons, &query(""), || counter.read()).await), 3);
     reads.forget();
     assert_eq!(list(&reads, &counter, "").await, 4);
-    let off = SharedReads::new(0);
+    let off = in_a_rush(0);
     assert_eq!((list(&off, &counter, "").await, list(&off, &counter, "").await), (5, 6));
+}
+
+/// Goal: who asks now and then hears what is there at that moment.
+#[tokio::test]
+async fn a_few_callers_read_for_themselves() {
+    let (reads, counter) = (SharedReads::new(LONG_MS), Counter::default());
+    for number in 1..=u64::from(RUSH) {
+        assert_eq!(list(&reads, &counter, "").await, number);
+    }
+    let shared = u64::from(RUSH) + 1;
+    assert_eq!((list(&reads, &counter, "").await, list(&reads, &counter, "").await), (shared, shared));
+    assert_eq!(list(&reads, &counter, "limit=2").await, shared + 1);
+    let reads = SharedReads::new(1);
+    for number in shared + 2..shared + 100 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(list(&reads, &counter, "").await, number);
+    }
 }
 
 #[tokio::test]
 async fn an_answer_serves_for_its_time_since_its_read_began() {
-    let (reads, counter) = (SharedReads::new(50), Counter::default());
+    let (reads, counter) = (in_a_rush(50), Counter::default());
     let mut newest = (0, Instant::now());
     for _ in 0..200 {
         let before = Instant::now();
@@ -69,7 +91,7 @@ async fn an_answer_serves_for_its_time_since_its_read_began() {
 /// than one at a time.
 #[tokio::test]
 async fn who_joined_too_late_shares_the_next_read() {
-    let (reads, counter, gate) = (SharedReads::new(20), Counter::default(), Notify::new());
+    let (reads, counter, gate) = (in_a_rush(20), Counter::default(), Notify::new());
     let all = query("");
     let slow = || async {
         let read = counter.read().await;
@@ -91,7 +113,7 @@ async fn who_joined_too_late_shares_the_next_read() {
 
 #[tokio::test]
 async fn an_error_is_told_to_who_waited_and_not_kept() {
-    let (reads, tries) = (SharedReads::new(LONG_MS), AtomicU64::new(0));
+    let (reads, tries) = (in_a_rush(LONG_MS), AtomicU64::new(0));
     let fails = || async {
         tries.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
@@ -108,7 +130,7 @@ async fn an_error_is_told_to_who_waited_and_not_kept() {
 /// A client that goes away takes its read with it. Goal: the next one who waits reads.
 #[tokio::test]
 async fn a_reader_who_goes_away_leaves_nobody_waiting() {
-    let (reads, counter) = (SharedReads::new(LONG_MS), Counter::default());
+    let (reads, counter) = (in_a_rush(LONG_MS), Counter::default());
     let never = || std::future::pending();
     let all = query("");
     let gone = reads.get(Shared::Products, &all, never);
@@ -119,11 +141,14 @@ async fn a_reader_who_goes_away_leaves_nobody_waiting() {
 
 #[tokio::test]
 async fn what_is_kept_is_bounded() {
-    let (reads, counter) = (SharedReads::new(LONG_MS), Counter::default());
+    let (reads, counter) = (in_a_rush(LONG_MS), Counter::default());
     for number in 1..=3 * ENTRIES_MAX as u64 {
         assert_eq!(list(&reads, &counter, &format!("cursor={number}")).await, number);
     }
-    let kept = || reads.flights.lock().unwrap()[Shared::Products as usize].len();
+    let kept = || {
+        let flights = reads.flights.lock().unwrap();
+        flights[Shared::Products as usize].values().filter(|it| it.newest.is_some()).count()
+    };
     assert_eq!(kept(), ENTRIES_MAX);
     let large = || async { Ok(Rendered::new(&"x".repeat(KEPT_BYTES_MAX), None)) };
     reads.forget();

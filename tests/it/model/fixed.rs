@@ -4,7 +4,6 @@ use proptest::test_runner::TestCaseError;
 use tokio::runtime::Runtime;
 
 use super::operations::{Among, Asker, Cut, Operation, OwnOr, Pick, WhichOption};
-use super::outcomes::Outcomes;
 use super::run::Run;
 use super::runtime;
 use super::world::World;
@@ -62,9 +61,8 @@ fn ends() -> Vec<Operation> {
 pub fn run_all(world: &World, runtime: &Runtime) -> Result<(), TestCaseError> {
     for end in ends() {
         let operations: Vec<Operation> = one_coupon_id_held_twice().into_iter().chain([end]).collect();
-        let outcomes = Outcomes::default();
-        let run = Run::all(world, &outcomes, &operations);
-        let seen = metrics::with_local_recorder(&outcomes, || runtime.block_on(run))?;
+        let run = Run::all(world, &operations);
+        let seen = metrics::with_local_recorder(&world.outcomes, || runtime.block_on(run))?;
         let placed = seen.get(&("order_place".to_owned(), "PLACED".to_owned()));
         assert_eq!(placed, Some(&2), "both orders hold the coupon");
     }

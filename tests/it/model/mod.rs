@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 
 use generate::sequence;
 use operations::Operation;
-use outcomes::{Outcomes, Seen, wanted};
+use outcomes::{Seen, wanted};
 use run::Run;
 use world::World;
 
@@ -55,11 +55,11 @@ struct Tally {
 
 /// Runs sequences on one world; the first that fails is shrunk.
 fn run_sequences(world: &World, runtime: &Runtime, mut runner: TestRunner) -> (Tally, Result<(), String>) {
-    let (outcomes, tally) = (Outcomes::default(), RefCell::new(Tally::default()));
+    let tally = RefCell::new(Tally::default());
     let test = |operations: Vec<Operation>| -> Result<(), TestCaseError> {
-        outcomes.take();
-        let run = Run::all(world, &outcomes, &operations);
-        let seen = metrics::with_local_recorder(&outcomes, || runtime.block_on(run))?;
+        world.outcomes.take();
+        let run = Run::all(world, &operations);
+        let seen = metrics::with_local_recorder(&world.outcomes, || runtime.block_on(run))?;
         let mut tally = tally.borrow_mut();
         tally.sequences += 1;
         tally.steps += operations.len() as u64;

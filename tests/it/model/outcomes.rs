@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use firstcome::scripts::Script;
 use firstcome::scripts::reply::header_outcomes;
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 /// How often each script gave each outcome.
 pub type Seen = BTreeMap<(String, String), u64>;
@@ -44,14 +44,26 @@ impl Outcomes {
     }
 }
 
+/// One script's one outcome; each record is a call.
+struct Told {
+    word: (String, String),
+    all: Outcomes,
+}
+
+impl HistogramFn for Told {
+    fn record(&self, _: f64) {
+        self.all.0.lock().expect("no panic while held").push(self.word.clone());
+    }
+}
+
 impl Recorder for Outcomes {
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        if key.name() == "firstcome_script_duration_seconds" {
-            let label = |name| key.labels().find(|it| it.key() == name).map(|it| it.value().to_owned());
-            let seen = (label("script").unwrap_or_default(), label("outcome").unwrap_or_default());
-            self.0.lock().expect("no panic while held").push(seen);
+        if key.name() != "firstcome_script_duration_seconds" {
+            return Histogram::noop();
         }
-        Histogram::noop()
+        let label = |name| key.labels().find(|it| it.key() == name).map(|it| it.value().to_owned());
+        let word = (label("script").unwrap_or_default(), label("outcome").unwrap_or_default());
+        Histogram::from_arc(Arc::new(Told { word, all: self.clone() }))
     }
 
     fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {

@@ -28,7 +28,7 @@ use firstcome::scripts::user_create::user_create;
 use proptest::test_runner::TestCaseError;
 
 use super::operations::{Asker, Cut, Operation, Read};
-use super::outcomes::{Outcomes, Seen};
+use super::outcomes::Seen;
 use super::picks::{coupon_id, sku, user};
 use super::requests::{Asked, Request};
 use super::rules::{EPOCH, Model};
@@ -42,7 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A sequence on its way.
 pub struct Run<'a> {
     pub world: &'a World,
-    outcomes: &'a Outcomes,
     pub model: Model,
     /// Requests that had a key, the newest last.
     pub keyed: Vec<Request>,
@@ -52,13 +51,9 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Takes a sequence from an empty shop to its end.
-    pub async fn all(
-        world: &'a World,
-        outcomes: &'a Outcomes,
-        operations: &[Operation],
-    ) -> Result<Seen, TestCaseError> {
+    pub async fn all(world: &'a World, operations: &[Operation]) -> Result<Seen, TestCaseError> {
         let model = world.begin().await;
-        let mut run = Run { world, outcomes, model, keyed: Vec::new(), seen: Seen::new() };
+        let mut run = Run { world, model, keyed: Vec::new(), seen: Seen::new() };
         // As a worker does when it starts.
         run.step(&Operation::Roll).await?;
         for (index, operation) in operations.iter().enumerate() {
@@ -304,7 +299,7 @@ impl<'a> Run<'a> {
     where
         E: std::fmt::Display,
     {
-        let outcomes = self.outcomes.take();
+        let outcomes = self.world.outcomes.take();
         let got = got.map_err(|error| TestCaseError::fail(format!("{error} instead of {words:?}")))?;
         let seen: Vec<&str> = outcomes.iter().map(|(_, word)| word.as_str()).collect();
         same("the outcome", "of the script", seen.as_slice(), words)?;

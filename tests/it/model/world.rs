@@ -14,6 +14,7 @@ use firstcome::time::Millis;
 use super::super::cell_dump::Dump;
 use super::super::test_clock::TestClock;
 use super::super::test_servers::{fresh_folder, start_redis};
+use super::outcomes::Outcomes;
 use super::rules::{EPOCH, Model, OPENER};
 
 const CELL: CellId = CellId(0);
@@ -47,6 +48,8 @@ pub struct World {
     pub scripts: Scripts,
     pub clock: TestClock,
     pub connection: OwnConnection,
+    /// Records what `scripts` counts. They ask for each of their metrics once, so a world has one recorder for its life.
+    pub outcomes: Outcomes,
     _redis: PrivateRedis,
 }
 
@@ -70,7 +73,13 @@ impl World {
             .open(&scripts, OPENER, Position::default(), None, false)
             .await
             .expect("nobody else has the cell");
-        Self { scripts, clock, connection: own.own_connection().await.unwrap(), _redis: redis }
+        Self {
+            scripts,
+            clock,
+            connection: own.own_connection().await.unwrap(),
+            outcomes: Outcomes::default(),
+            _redis: redis,
+        }
     }
 
     /// An empty shop, at the same time of the same day for every sequence.
