@@ -1,5 +1,6 @@
 //! Integration tests on real servers: one binary, so that the servers start once.
 
+mod batches;
 mod beside;
 mod cell_dump;
 mod contract;
