@@ -65,6 +65,7 @@ pub struct Report {
     /// Connections that broke, and answers that never came.
     pub broken_in_all: u64,
     pub first_wrong: Option<String>,
+    pub first_broken: Option<String>,
     /// Of right answers.
     pub latency_ms: Latency,
     /// Of 503s.
@@ -116,6 +117,8 @@ struct Generator {
     /// Clients that ask nothing.
     idle: Vec<usize>,
     started: Instant,
+    /// When all connections were there, since the start; from then on an open loop's requests are due.
+    connected_at: Option<Duration>,
     next: u64,
     report: Report,
     right: Histogram<u64>,
@@ -125,22 +128,15 @@ struct Generator {
 impl Generator {
     fn new(plan: Plan) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
-        let mut clients = Vec::with_capacity(plan.connections);
-        for index in 0..plan.connections {
-            clients.push(Client {
-                stream: connect(&poll, plan.address, index)?,
-                input: Vec::with_capacity(ANSWER_BYTES_MAX),
-                asked: None,
-            });
-        }
         // From a microsecond to a minute, to three digits.
         let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3);
         Ok(Self {
             traffic: Traffic::new(plan.kind, plan.users, &plan.address.to_string(), plan.run),
             poll,
-            idle: (0..clients.len()).rev().collect(),
-            clients,
+            clients: Vec::with_capacity(plan.connections),
+            idle: Vec::with_capacity(plan.connections),
             started: Instant::now(),
+            connected_at: None,
             next: 0,
             report: Report::default(),
             right: histogram()?,
@@ -151,17 +147,18 @@ impl Generator {
 
     fn run(mut self) -> anyhow::Result<Report> {
         let mut events = Events::with_capacity(1_024);
-        let (begin, end) = (self.plan.warm_up, self.plan.warm_up + self.plan.time);
         let me = std::process::id();
         let (mut began_at, mut cpu_before) = (None, 0.0);
         self.started = Instant::now();
         loop {
+            self.connect_some()?;
             let now = self.started.elapsed();
+            let begin = self.connected_at.map_or(Duration::MAX, |it| it + self.plan.warm_up);
             if began_at.is_none() && now >= begin {
                 println!("{BEGIN}");
                 (began_at, cpu_before) = (Some(now), cpu_us(me));
             }
-            if now >= end {
+            if began_at.is_some() && now >= begin + self.plan.time {
                 let seconds = (now - began_at.unwrap_or(now)).as_secs_f64();
                 let used = cpu_us(me) - cpu_before;
                 println!("{END}");
@@ -169,9 +166,10 @@ impl Generator {
                 self.report.cpu_us_per_answer = used / self.report.answers.max(1) as f64;
                 break;
             }
+            let connecting = self.connected_at.is_none();
             let sent = self.send_what_is_due(now)?;
             let paced = self.plan.rate.is_some();
-            self.poll.poll(&mut events, Some(if paced { Duration::ZERO } else { LOOK }))?;
+            self.poll.poll(&mut events, Some(if paced || connecting { Duration::ZERO } else { LOOK }))?;
             for event in &events {
                 self.look_at(event.token().0, began_at)?;
             }
@@ -185,6 +183,21 @@ impl Generator {
         Ok(self.report)
     }
 
+    /// Makes some of the connections that are missing. They ask at once, because a server closes those that are
+    /// silent for long, and thousands take their time; nothing counts before all are there.
+    fn connect_some(&mut self) -> anyhow::Result<()> {
+        const AT_ONCE: usize = 64;
+        for index in (self.clients.len()..self.plan.connections).take(AT_ONCE) {
+            let stream = connect(&self.poll, self.plan.address, index)?;
+            self.clients.push(Client { stream, input: Vec::with_capacity(ANSWER_BYTES_MAX), asked: None });
+            self.idle.push(index);
+        }
+        if self.connected_at.is_none() && self.clients.len() == self.plan.connections {
+            self.connected_at = Some(self.started.elapsed());
+        }
+        Ok(())
+    }
+
     /// Reads the answers that are on their way; nothing is asked any more.
     fn wait_for_the_last(&mut self, events: &mut Events) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
@@ -194,7 +207,11 @@ impl Generator {
                 self.read(event.token().0, None)?;
             }
         }
-        self.report.broken_in_all += self.clients.iter().filter(|it| it.asked.is_some()).count() as u64;
+        let silent = self.clients.iter().filter(|it| it.asked.is_some()).count() as u64;
+        if silent > 0 {
+            self.report.broken_in_all += silent;
+            self.report.first_broken.get_or_insert_with(|| format!("no answer within {PATIENCE:?}"));
+        }
         self.report.sent_in_all = self.next;
         Ok(())
     }
@@ -203,9 +220,10 @@ impl Generator {
     fn send_what_is_due(&mut self, now: Duration) -> anyhow::Result<usize> {
         let mut sent = 0;
         while let Some(&index) = self.idle.last() {
-            let due = match self.plan.rate {
-                None => now,
-                Some(rate) => Duration::from_secs_f64(self.next as f64 / rate),
+            let due = match (self.plan.rate, self.connected_at) {
+                (None, _) => now,
+                (Some(rate), Some(start)) => start + Duration::from_secs_f64(self.next as f64 / rate),
+                (Some(_), None) => break,
             };
             if due > now {
                 break;
@@ -226,7 +244,8 @@ impl Generator {
         match client.stream.write(request) {
             Ok(written) if written == request.len() => Ok(()),
             // A request is smaller than any socket's buffer, and the one before was answered.
-            Ok(_) | Err(_) => self.mend(index),
+            Ok(_) => self.mend(index, "a request was taken in part"),
+            Err(error) => self.mend(index, &format!("sending: {error}")),
         }
     }
 
@@ -250,15 +269,15 @@ impl Generator {
             client.input.truncate(filled + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => {
-                    self.mend(index)?;
+                    self.mend(index, "closed by the server")?;
                     return Ok(false);
                 }
                 // Less than there was room for: the socket is empty, and the poll tells of more.
                 Ok(_) => break,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.mend(index)?;
+                Err(error) => {
+                    self.mend(index, &format!("receiving: {error}"))?;
                     return Ok(false);
                 }
             }
@@ -302,8 +321,9 @@ impl Generator {
     }
 
     /// A connection broke: what was asked over it has no answer, and a new one takes its place.
-    fn mend(&mut self, index: usize) -> anyhow::Result<()> {
+    fn mend(&mut self, index: usize, why: &str) -> anyhow::Result<()> {
         self.report.broken_in_all += 1;
+        self.report.first_broken.get_or_insert_with(|| why.to_owned());
         anyhow::ensure!(self.report.broken_in_all < 10_000, "connections break all the time");
         let stream = connect(&self.poll, self.plan.address, index)?;
         let client = &mut self.clients[index];

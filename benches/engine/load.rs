@@ -33,13 +33,14 @@ impl Load {
 
     /// What was wrong with the answers; none: each was what it must be.
     pub fn complaint(&self) -> Option<String> {
-        let Report { wrong_in_all, broken_in_all, first_wrong, right, .. } = &self.report;
+        let Report { wrong_in_all, broken_in_all, first_wrong, first_broken, right, .. } = &self.report;
         if *wrong_in_all > 0 {
             let first = first_wrong.as_deref().unwrap_or_default();
             return Some(format!("{wrong_in_all} wrong answers, the first: {first}"));
         }
         if *broken_in_all > 0 {
-            return Some(format!("{broken_in_all} requests without an answer"));
+            let first = first_broken.as_deref().unwrap_or_default();
+            return Some(format!("{broken_in_all} broken connections, the first: {first}"));
         }
         (*right == 0).then(|| "no right answer".to_owned())
     }

@@ -69,10 +69,10 @@ fn bench() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(settings: &BenchSettings) -> anyhow::Result<ExitCode> {
-    let machine = table::machine();
-    println!("{machine}");
     eprintln!("starting private servers");
     let servers = Servers::start().await?;
+    let machine = table::machine(&servers.binaries);
+    println!("{machine}");
     let mut rows: Vec<Row> = Vec::new();
     let mut units = Vec::new();
     if settings.wants("unit") {

@@ -1,9 +1,10 @@
 //! What a run prints, and writes to `target/bench/latest.json`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use firstcome::dev::ServerBinaries;
 use serde::Serialize;
 
 use crate::row::Row;
@@ -22,30 +23,44 @@ struct Written<'a> {
 }
 
 /// Cores, kernel and servers, in one line.
-pub fn machine() -> String {
-    let first_line = |program: &str, arguments: &[&str]| {
+pub fn machine(binaries: &ServerBinaries) -> String {
+    let words = |program: &Path, arguments: &[&str], count: usize| {
         let output = Command::new(program).args(arguments).output().ok();
         let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default();
-        text.lines().next().unwrap_or_default().trim().to_owned()
+        text.split_whitespace().filter(|it| !it.contains('/')).take(count).collect::<Vec<_>>().join(" ")
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default().to_owned();
-    format!("{cores} cores, {}, load {load} before the run", first_line("uname", &["-sr"]))
+    let kernel = words(Path::new("uname"), &["-sr"], 2);
+    let redis = words(&binaries.redis_server, &["--version"], 3);
+    // Its first word is the path, where it was found.
+    let mysql =
+        words(&binaries.mysqld, &["--no-defaults", "--version"], 2).replace("Ver ", "MySQL or MariaDB ");
+    format!("{cores} cores, {kernel}, {redis}, {mysql}; load {load} before the run")
 }
 
 pub fn print(rows: &[Row]) {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+    // It can be put into a document as it is.
+    table.load_style(presets::ASCII_MARKDOWN);
     let mut header = vec!["", "per s", "p50 ms", "p99", "p99.9"];
     header.extend(PROCESSES);
     header.push("note");
     table.set_header(header);
     let mut section = "";
+    // Of one section together, in the order in which the sections began.
+    let mut sections: Vec<&str> = Vec::new();
     for row in rows {
+        if !sections.contains(&row.section) {
+            sections.push(row.section);
+        }
+    }
+    let of_sections = sections.iter().flat_map(|it| rows.iter().filter(move |row| row.section == *it));
+    for row in of_sections {
         if row.section != section {
             section = row.section;
-            table.add_row([Cell::new(section.to_uppercase())]);
+            table.add_row([Cell::new(format!("**{section}**"))]);
         }
         let figure = match (row.ratio, row.per_second) {
             _ if !row.counts => "does not count".to_owned(),
