@@ -6,6 +6,8 @@
 # test-faults reads FIRSTCOME_FAULTS_SEED (any number; else a random one, which it prints), FIRSTCOME_FAULTS_ROUNDS (faults,
 # 120), FIRSTCOME_FAULTS_KINDS (names with commas between them; else all) and FIRSTCOME_FAULTS_PATIENT (1: what sleeps
 # sleeps for half a minute or a minute). CONTRIBUTING.md says more.
+# bench reads BENCH_SECONDS (each load, 10), BENCH_ONLY (unit, burst, aof, reads, claims, latency, overload, sustained,
+# alternative, with commas between them; else all) and what docs/performance.md says.
 # fuzz-api makes a Python environment in the target folder, once, from the package index.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -14,7 +16,7 @@ ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults test-mutants test-upgrade fuzz-api lint
+.PHONY: help setup run test bench test-faults test-mutants test-upgrade fuzz-api lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +39,10 @@ test-mutants: setup ## take one mechanism away at a time: does the test that pro
 
 test-upgrade: setup ## the release before and this one on the same data at once (PREVIOUS=tag or commit)
 	ops/test-upgrade.sh
+
+bench: setup ## measure the engine against its parts, their bound and the usual way, in one run (docs/performance.md)
+	cargo build --locked --release --example row_lock
+	cargo bench --locked --bench engine
 
 fuzz-api: ## compare the API with its OpenAPI document, by schemathesis (MAX_EXAMPLES=200: longer)
 	@sh ops/setup.sh fuzz-api

@@ -1,0 +1,100 @@
+//! The guard against growing dearer, which does not depend on the machine's speed: ratios of what was measured in one
+//! run, compared with those that are committed in `recorded.json`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::cases::Found;
+use crate::row::Row;
+use crate::unit_costs::{self, UnitCost};
+
+/// A ratio of processor times, and how far a run may lie above it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Recorded {
+    name: String,
+    ratio: f64,
+    tolerance_percent: f64,
+}
+
+/// For a new ratio; scripts are called so often that they vary less.
+const TOLERANCE_PERCENT: f64 = 15.0;
+const TOLERANCE_OF_PROCESSES_PERCENT: f64 = 25.0;
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/engine/recorded.json")
+}
+
+/// What this run's parts give.
+fn ratios(units: &[UnitCost], found: &Found) -> Vec<Recorded> {
+    let unit = |name: &str| units.iter().find(|it| it.name == name).map(UnitCost::us);
+    let api = found.burst.as_ref().map(|it| it.cpu_us_of("api"));
+    let behind = found.behind_us.as_ref().map(|it| {
+        it.iter().filter(|it| ["mysql", "rabbitmq", "worker"].contains(&it.0)).map(|it| it.1).sum::<f64>()
+    });
+    let parts = unit(unit_costs::ROWS).zip(unit(unit_costs::MESSAGES)).map(|it| it.0 + it.1);
+    let empty = unit(unit_costs::EMPTY);
+    let all = [
+        ("order script ÷ empty script", unit(unit_costs::SCRIPT), empty, TOLERANCE_PERCENT),
+        (
+            "order script with a key ÷ empty script",
+            unit(unit_costs::SCRIPT_WITH_KEY),
+            empty,
+            TOLERANCE_PERCENT,
+        ),
+        ("claim script ÷ empty script", unit(unit_costs::CLAIM), empty, TOLERANCE_PERCENT),
+        (
+            "API node per order ÷ handler without Redis",
+            api,
+            unit(unit_costs::HANDLER),
+            TOLERANCE_OF_PROCESSES_PERCENT,
+        ),
+        ("behind Redis per order ÷ MySQL rows and messages", behind, parts, TOLERANCE_OF_PROCESSES_PERCENT),
+    ];
+    let known = all.into_iter().filter_map(|(name, of, to, tolerance_percent)| {
+        let (of, to) = (of?, to.filter(|it| *it > 0.0)?);
+        Some(Recorded { name: name.to_owned(), ratio: of / to, tolerance_percent })
+    });
+    known.collect()
+}
+
+/// One row for each ratio of this run; what grew dearer does not count.
+pub fn rows(units: &[UnitCost], found: &Found, record: bool) -> anyhow::Result<Vec<Row>> {
+    let now = ratios(units, found);
+    let text = std::fs::read_to_string(path()).unwrap_or_else(|_| "[]".to_owned());
+    let mut recorded: Vec<Recorded> = serde_json::from_str(&text).context("recorded.json")?;
+    if record {
+        for ratio in &now {
+            match recorded.iter_mut().find(|it| it.name == ratio.name) {
+                Some(known) => known.ratio = ratio.ratio,
+                None => recorded.push(ratio.clone()),
+            }
+        }
+        for it in &mut recorded {
+            it.ratio = (it.ratio * 100.0).round() / 100.0;
+        }
+        std::fs::write(path(), serde_json::to_string_pretty(&recorded)? + "\n")?;
+    }
+    let rows = now.iter().map(|it| {
+        let mut row = Row::new("guard: processor time, in this run", it.name.as_str());
+        row.ratio = Some(it.ratio);
+        match recorded.iter().find(|known| known.name == it.name) {
+            None => row.remark("not recorded: BENCH_RECORD=1 records it"),
+            Some(known) => {
+                let dearer = 100.0 * (it.ratio / known.ratio - 1.0);
+                let (recorded, tolerance) = (known.ratio, known.tolerance_percent);
+                if dearer > tolerance {
+                    row.marked = true;
+                    row.remark(format!("{} got {dearer:.0} % dearer than recorded ({recorded:.2})", it.name));
+                } else {
+                    row.remark(format!(
+                        "recorded {recorded:.2}, {dearer:+.0} % (up to +{tolerance:.0} % is noise)"
+                    ));
+                }
+            }
+        }
+        row
+    });
+    Ok(rows.collect())
+}
