@@ -1,7 +1,6 @@
 //! What the machine's cores could do if every part cost only what it costs alone.
 
 use crate::cases::Found;
-use crate::generator::Latency;
 use crate::load::Load;
 use crate::row::Row;
 use crate::table::thousands;
@@ -43,11 +42,14 @@ pub fn unit_rows(units: &[UnitCost]) -> Vec<Row> {
     rows.collect()
 }
 
+/// Microseconds of the processor for an order in each part; none where one was not measured.
+fn costs_of(units: &[UnitCost], parts: &[&str]) -> Option<Vec<f64>> {
+    parts.iter().map(|part| units.iter().find(|it| it.name == *part).map(UnitCost::us)).collect()
+}
+
 /// Orders a second on all cores, and the sum that it comes from. A part that runs on one core bounds it too.
 fn bound(units: &[UnitCost], parts: &[&str]) -> Option<(f64, String)> {
-    let costs: Option<Vec<f64>> =
-        parts.iter().map(|part| units.iter().find(|it| it.name == *part).map(UnitCost::us)).collect();
-    let costs = costs?;
+    let costs = costs_of(units, parts)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     // Redis and the generator have one thread.
     let alone =
@@ -77,6 +79,16 @@ pub fn rows(units: &[UnitCost], found: &Found, alternative: Option<&[Load; 2]>) 
     let (burst_bound, sustained_bound) = (bound(units, &BURST), bound(units, &SUSTAINED));
     ratio("burst ÷ its bound", hot, burst_bound.as_ref().map(|it| it.0));
     ratio("sustained ÷ its bound", found.sustained, sustained_bound.as_ref().map(|it| it.0));
+    // Without the time in which nobody computes: a disk that is slow, or a machine that others use.
+    let parts_us = |parts: &[&str]| costs_of(units, parts).map(|it| it.iter().sum::<f64>());
+    let burst_us = found.burst.as_ref().map(Load::cpu_us_in_all);
+    ratio(
+        "burst ÷ its bound, by processor time (µs of the parts / of the engine)",
+        parts_us(&BURST),
+        burst_us,
+    );
+    let sustained_us = found.sustained_us;
+    ratio("sustained ÷ its bound, by processor time", parts_us(&SUSTAINED), sustained_us);
     let evalsha = units.iter().find(|it| it.name == unit_costs::EVALSHA).map(|it| it.per_second);
     ratio("burst ÷ handler with one EVALSHA", hot, evalsha);
     ratio("burst: one hot product ÷ 1,000 products", hot, spread);
@@ -89,7 +101,6 @@ pub fn rows(units: &[UnitCost], found: &Found, alternative: Option<&[Load; 2]>) 
         let (per_second, told) = bound?;
         let mut row = Row::new("bound: if every part cost only its unit cost", name);
         row.per_second = Some(per_second);
-        row.latency_ms = None::<Latency>;
         row.remark(told);
         Some(row)
     });

@@ -18,9 +18,11 @@ struct Recorded {
     tolerance_percent: f64,
 }
 
-/// For a new ratio; scripts are called so often that they vary less.
-const TOLERANCE_PERCENT: f64 = 15.0;
-const TOLERANCE_OF_PROCESSES_PERCENT: f64 = 25.0;
+/// For a new ratio. Two short runs on a busy machine were 6 %, 8 % and 25 % apart: scripts are measured in three rounds,
+/// the node in one, and batches are larger where more waits.
+const OF_SCRIPTS_PERCENT: f64 = 15.0;
+const OF_NODE_PERCENT: f64 = 25.0;
+const OF_WORKER_PERCENT: f64 = 40.0;
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/engine/recorded.json")
@@ -36,21 +38,16 @@ fn ratios(units: &[UnitCost], found: &Found) -> Vec<Recorded> {
     let parts = unit(unit_costs::ROWS).zip(unit(unit_costs::MESSAGES)).map(|it| it.0 + it.1);
     let empty = unit(unit_costs::EMPTY);
     let all = [
-        ("order script ÷ empty script", unit(unit_costs::SCRIPT), empty, TOLERANCE_PERCENT),
+        ("order script ÷ empty script", unit(unit_costs::SCRIPT), empty, OF_SCRIPTS_PERCENT),
         (
             "order script with a key ÷ empty script",
             unit(unit_costs::SCRIPT_WITH_KEY),
             empty,
-            TOLERANCE_PERCENT,
+            OF_SCRIPTS_PERCENT,
         ),
-        ("claim script ÷ empty script", unit(unit_costs::CLAIM), empty, TOLERANCE_PERCENT),
-        (
-            "API node per order ÷ handler without Redis",
-            api,
-            unit(unit_costs::HANDLER),
-            TOLERANCE_OF_PROCESSES_PERCENT,
-        ),
-        ("behind Redis per order ÷ MySQL rows and messages", behind, parts, TOLERANCE_OF_PROCESSES_PERCENT),
+        ("claim script ÷ empty script", unit(unit_costs::CLAIM), empty, OF_SCRIPTS_PERCENT),
+        ("API node per order ÷ handler without Redis", api, unit(unit_costs::HANDLER), OF_NODE_PERCENT),
+        ("behind Redis per order ÷ MySQL rows and messages", behind, parts, OF_WORKER_PERCENT),
     ];
     let known = all.into_iter().filter_map(|(name, of, to, tolerance_percent)| {
         let (of, to) = (of?, to.filter(|it| *it > 0.0)?);
@@ -59,7 +56,7 @@ fn ratios(units: &[UnitCost], found: &Found) -> Vec<Recorded> {
     known.collect()
 }
 
-/// One row for each ratio of this run; what grew dearer does not count.
+/// One row for each ratio of this run; what grew dearer than its tolerance is marked.
 pub fn rows(units: &[UnitCost], found: &Found, record: bool) -> anyhow::Result<Vec<Row>> {
     let now = ratios(units, found);
     let text = std::fs::read_to_string(path()).unwrap_or_else(|_| "[]".to_owned());

@@ -27,6 +27,11 @@ impl Load {
         self.report.right as f64 / self.report.seconds.max(f64::MIN_POSITIVE)
     }
 
+    /// Microseconds of the processor for each answer, in all processes.
+    pub fn cpu_us_in_all(&self) -> f64 {
+        self.cpu_us.iter().map(|it| it.1).sum()
+    }
+
     pub fn cpu_us_of(&self, process: &str) -> f64 {
         self.cpu_us.iter().find(|it| it.0 == process).map_or(0.0, |it| it.1)
     }
