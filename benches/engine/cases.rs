@@ -30,8 +30,6 @@ pub struct Found {
     pub sustained: Option<f64>,
     /// Microseconds of the processor for each of them, in all processes.
     pub sustained_us: Option<f64>,
-    /// Microseconds of the processor for each order from Redis to RabbitMQ, once accepted, by process.
-    pub behind_us: Option<Vec<(&'static str, f64)>>,
 }
 
 pub struct Cases<'a> {
@@ -154,9 +152,6 @@ impl<'a> Cases<'a> {
         self.shop.drain().await?;
         drained.per_second = Some(orders as f64 / began.elapsed().as_secs_f64());
         drained.cpu_us = CpuTimes::of(&self.shop.processes()).per_thing_since(&cpu, orders);
-        if products == HOT && !keyed {
-            self.found.behind_us = Some(drained.cpu_us.clone());
-        }
         let settled = self.shop.memory().await?.0.saturating_sub(memory_before.0) / orders.max(1);
         row.remark(format!("bytes of an order in Redis: {waiting} while it waits, {settled} once settled"));
         self.settle(&mut row).await?;
@@ -260,17 +255,15 @@ impl<'a> Cases<'a> {
     async fn calm_burst(&mut self) -> anyhow::Result<()> {
         eprintln!("latencies");
         self.shop.rest_worker().await?;
-        let peak = match &self.found.burst {
-            Some(load) => load.per_second(),
-            None => self.peak(self.settings.connections, self.settings.load_time() / 2).await?.per_second(),
-        };
+        // Taken now: the machine may be in another mood than it was at the burst.
+        let peak = self.peak(self.settings.connections, self.settings.load_time() / 2).await?.per_second();
         for (products, keyed) in [(HOT, false), (PRODUCTS, true)] {
             self.shop.rest_worker().await?;
             let plan = self.plan(Kind::Purchase { products, keyed });
             let plan = Plan { rate: Some(peak * CALM), connections: OPEN_LOOP_CONNECTIONS, ..plan };
             let before = self.shop.progress().await?;
             let load = self.load(&plan).await?;
-            let name = format!("{} at 70 % of the burst's peak", purchases(products, keyed));
+            let name = format!("{} at 70 % of the peak just before", purchases(products, keyed));
             let mut row = Row::of_load("latency: open loop, from the moment a request was due", name, &load);
             if load.per_second() < peak * CALM * HELD {
                 row.remark("the rate was not reached");

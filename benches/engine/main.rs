@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
 fn bench() -> anyhow::Result<ExitCode> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed another one");
     let settings = BenchSettings::from_environment()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
             done = run(&settings) => done,
