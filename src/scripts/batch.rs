@@ -25,7 +25,7 @@ struct Call {
 
 impl Batches {
     pub fn start(connection: SharedConnection) -> Self {
-        // Bounded by the requests in flight.
+        // Bounded by the requests in flight, and by those whose clients went away within the reply's time-out.
         let (queue, calls) = mpsc::unbounded_channel();
         tokio::spawn(gather(calls, connection));
         Self { queue }

@@ -98,6 +98,9 @@ enum Link {
     Bulk(BulkPool),
 }
 
+/// Longest wait for the texts to be loaded. A load that was cut off is harmless: it went on behind the fence.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a vain look for the fence is believed.
 const VAIN_LOAD_PAUSE: Duration = Duration::from_millis(50);
 
@@ -324,10 +327,12 @@ impl Scripts {
             Some((at, false)) if at.elapsed() < VAIN_LOAD_PAUSE => return false,
             Some(_) | None => {}
         }
-        let loaded = match self.shared.server.own_connection().await {
-            Ok(mut connection) => self.load_behind_fence(&mut connection, cell).await.unwrap_or(false),
-            Err(_) => false,
+        let load = async {
+            let mut connection = self.shared.server.own_connection().await.ok()?;
+            self.load_behind_fence(&mut connection, cell).await.ok()
         };
+        // Requests wait for this, and a server that hangs would hold them for the long time-out of such a connection.
+        let loaded = tokio::time::timeout(LOAD_TIMEOUT, load).await.ok().flatten().unwrap_or(false);
         *last = Some((Instant::now(), loaded));
         loaded
     }

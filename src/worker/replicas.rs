@@ -22,8 +22,11 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
         match came_later(&worker, cell, &mut connection).await {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!(%cell, "redis has replicas now: a new epoch, whose scripts know this server");
-                recover_unasked(&worker, cell, Because::Replicas).await;
+                if recover_unasked(&worker, cell, Because::Replicas).await {
+                    tracing::info!(%cell, "redis has replicas now: a new epoch, whose scripts know this server");
+                }
+                // Behind a name the recovery may have met another server than this connection goes to.
+                connection = None;
             }
             // The persisting loop meets the same, and logs it.
             Err(_) => connection = None,

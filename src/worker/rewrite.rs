@@ -69,21 +69,50 @@ async fn look(worker: &Worker, cell: CellId, kept: &mut Option<OwnConnection>) -
     if !connection.exists::<_, bool>(keys::suspect(cell)).await? {
         return Ok(Found::NoMark);
     }
-    let info: InfoDict = redis::cmd("INFO").arg("persistence").query_async(connection).await?;
-    let told = |key: &str| info.get::<String>(key).unwrap_or_default();
-    let writes = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].iter().any(|it| told(it) == "1");
-    // Counted since the server started.
-    let written =
-        info.get::<u64>("aof_rewrites").unwrap_or_default() > 0 && told("aof_last_bgrewrite_status") == "ok";
-    if told("aof_enabled") != "1" || (written && !writes) {
+    let file = AppendOnlyFile::of(connection).await?;
+    if !file.is_kept || (file.is_written && !file.is_being_written) {
         return Ok(match trust(connection, cell, fence.epoch).await? {
             true => Found::Trusted,
             // Being recovered, or closed.
             false => Found::NoMark,
         });
     }
-    if !writes && let Err(error) = redis::cmd("BGREWRITEAOF").query_async::<()>(connection).await {
-        return if error.is_io_error() { Err(error) } else { Ok(Found::Refused(error)) };
+    if !file.is_being_written
+        && let Err(error) = redis::cmd("BGREWRITEAOF").query_async::<()>(connection).await
+    {
+        if error.is_io_error() {
+            return Err(error);
+        }
+        // Another worker, or the server by itself, may have been faster; or it is busy for a moment.
+        let file = AppendOnlyFile::of(connection).await?;
+        let is_busy = matches!(error.code(), Some("BUSY" | "LOADING"));
+        if !is_busy && !file.is_being_written && !file.is_written {
+            return Ok(Found::Refused(error));
+        }
     }
     Ok(Found::Writing)
+}
+
+/// What a server says of its append-only file.
+struct AppendOnlyFile {
+    is_kept: bool,
+    /// It is being written anew, or will be in a moment.
+    is_being_written: bool,
+    /// It was written anew since the server started.
+    is_written: bool,
+}
+
+impl AppendOnlyFile {
+    async fn of(connection: &mut OwnConnection) -> Result<Self, RedisError> {
+        let info: InfoDict = redis::cmd("INFO").arg("persistence").query_async(connection).await?;
+        let told = |key: &str| info.get::<String>(key).unwrap_or_default();
+        Ok(Self {
+            is_kept: told("aof_enabled") == "1",
+            is_being_written: ["aof_rewrite_in_progress", "aof_rewrite_scheduled"]
+                .iter()
+                .any(|it| told(it) == "1"),
+            is_written: info.get::<u64>("aof_rewrites").unwrap_or_default() > 0
+                && told("aof_last_bgrewrite_status") == "ok",
+        })
+    }
 }
