@@ -22,10 +22,7 @@ pub async fn watch(scripts: Scripts, settings: &Settings, stop: CancellationToke
             connection = None;
             tracing::debug!(%error, "redis does not tell its memory");
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::child::Running;
 use crate::generator::Plan;
 use crate::load::{self, Load};
 use crate::order_script::{CELL, Called, Cost, ScriptServer, USERS};
-use crate::process::cpu_us;
+use crate::process::CpuTimes;
 use crate::responder::Part;
 use crate::servers::Servers;
 use crate::settings::BenchSettings;
@@ -190,8 +190,7 @@ async fn rows(server: String, pid: u32, settings: BenchSettings) -> anyhow::Resu
     let count = 50_000 * settings.seconds;
     let orders: Vec<Entry> = (1..=count).map(|it| entry(from.seq + it, "order_paid:1", body(it))).collect();
     let watched = [("mysql", pid), ("worker", std::process::id())];
-    let used = |pids: &[(&'static str, u32)]| pids.iter().map(|it| cpu_us(it.1)).collect::<Vec<_>>();
-    let (before, began, mut done) = (used(&watched), Instant::now(), 0_usize);
+    let (before, began, mut done) = (CpuTimes::of(&watched), Instant::now(), 0_usize);
     for entries in orders.chunks(BATCH) {
         from = persist(&pool, Batch { cell: CELL, writer: 0, from, entries }).await?;
         done += entries.len();
@@ -199,7 +198,7 @@ async fn rows(server: String, pid: u32, settings: BenchSettings) -> anyhow::Resu
             break;
         }
     }
-    let (seconds, after) = (began.elapsed().as_secs_f64(), used(&watched));
+    let (seconds, after) = (began.elapsed().as_secs_f64(), CpuTimes::of(&watched));
     for (table, wanted) in [("orders", done), ("dead_events", 0)] {
         let text = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
         let found: i64 = sqlx::query_scalar(text).fetch_one(&pool).await?;
@@ -207,14 +206,10 @@ async fn rows(server: String, pid: u32, settings: BenchSettings) -> anyhow::Resu
     }
     sqlx::query("DROP DATABASE `rows`").execute(&pool).await?;
     pool.close().await;
-    let cpu_us = watched
-        .iter()
-        .zip(before.iter().zip(&after))
-        .map(|(it, used)| (it.0, (used.1 - used.0) / done as f64));
     Ok(UnitCost {
         name: ROWS,
         per_second: done as f64 / seconds,
-        cpu_us: cpu_us.collect(),
+        cpu_us: after.per_thing_since(&before, done as u64),
         expected_per_second: Some(MYSQL_ROWS),
     })
 }
@@ -235,24 +230,19 @@ async fn messages(server: String, pid: u32, settings: BenchSettings) -> anyhow::
         publisher.publish(&messages).await?;
     }
     let watched = [("rabbitmq", pid), ("worker", std::process::id())];
-    let used = |pids: &[(&'static str, u32)]| pids.iter().map(|it| cpu_us(it.1)).collect::<Vec<_>>();
-    let (before, began, mut done) = (used(&watched), Instant::now(), 0_usize);
+    let (before, began, mut done) = (CpuTimes::of(&watched), Instant::now(), 0_usize);
     while began.elapsed() < settings.load_time() {
         let outcomes = publisher.publish(&messages).await?;
         anyhow::ensure!(outcomes.iter().all(|it| *it == Outcome::Confirmed), "a message was not confirmed");
         done += outcomes.len();
     }
-    let (seconds, after) = (began.elapsed().as_secs_f64(), used(&watched));
+    let (seconds, after) = (began.elapsed().as_secs_f64(), CpuTimes::of(&watched));
     publisher.close().await;
     delete_queue(&server).await?;
-    let cpu_us = watched
-        .iter()
-        .zip(before.iter().zip(&after))
-        .map(|(it, used)| (it.0, (used.1 - used.0) / done as f64));
     Ok(UnitCost {
         name: MESSAGES,
         per_second: done as f64 / seconds,
-        cpu_us: cpu_us.collect(),
+        cpu_us: after.per_thing_since(&before, done as u64),
         expected_per_second: Some(CONFIRMED),
     })
 }

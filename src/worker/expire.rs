@@ -32,10 +32,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
             Ok(_) | Err(ScriptError::CellClosed(_)) => {}
             Err(error) => tracing::warn!(%cell, %error, "overdue orders do not expire yet"),
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
 }
 

@@ -62,10 +62,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
                 tracing::warn!(%cell, %error, "what ended is not forgotten yet");
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(ROLL_PAUSE) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(ROLL_PAUSE)).await;
     }
 }
 

@@ -53,10 +53,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
                 failures.next().unwrap_or(Duration::from_secs(2))
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 

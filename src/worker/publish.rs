@@ -57,10 +57,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
                 failures.next().unwrap_or(Duration::from_secs(5))
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
@@ -98,10 +95,7 @@ async fn publish_while_locked(
                 continue;
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
     publisher.close().await;
     Ok(())

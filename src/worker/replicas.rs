@@ -31,10 +31,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
             // The persisting loop meets the same, and logs it.
             Err(_) => connection = None,
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
 }
 

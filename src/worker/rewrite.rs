@@ -54,10 +54,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
                 PAUSE
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
