@@ -1,5 +1,6 @@
 //! What happens to every request: its id, limits, admission, who sent it, a safety net for panics, problems
-//! rendered in the caller's language, and the time it took. One layer, because each layer costs an allocation.
+//! rendered in the caller's language, and the time it took. One layer, because each layer costs an allocation; what few
+//! requests need is boxed, so that the others do not carry its room.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -139,7 +140,7 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
             let service = layer.layer(service_fn(|request| async {
                 Ok::<_, std::convert::Infallible>(edge.answer(route, request, next.clone()).await)
             }));
-            let Ok(mut response) = service.oneshot(request).await;
+            let Ok(mut response) = Box::pin(service.oneshot(request)).await;
             cors::hush_foreign(response.headers_mut());
             response
         }
@@ -184,7 +185,7 @@ impl Edge {
             request.extensions_mut().insert(caller);
         }
         match self.wait_persisted.as_ref().filter(|_| is_wanted(request.headers())) {
-            Some(wait) => wait.run(run(request, next)).await,
+            Some(wait) => Box::pin(wait.run(run(request, next))).await,
             None => run(request, next).await,
         }
     }

@@ -258,6 +258,8 @@ impl Scripts {
         result
     }
 
+    /// What is rarely done is boxed: it would make the future of every request several kilobytes large, and each
+    /// request would meet cold memory.
     async fn call_or_load(
         &self,
         script: Script,
@@ -294,14 +296,14 @@ impl Scripts {
                 }
                 Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
                     let moved_on = self.fence(cell).is_none_or(|it| it != set.fence);
-                    if moved_on || (may_load && self.try_load(cell, sent).await) {
+                    if moved_on || (may_load && Box::pin(self.try_load(cell, sent)).await) {
                         may_load = moved_on;
                         continue;
                     }
                     self.shared.trouble.notify_one();
                     return Err(ScriptError::CellClosed(cell));
                 }
-                Err(error) => return Err(self.classify(script, cell, &set, &error).await),
+                Err(error) => return Err(Box::pin(self.classify(script, cell, &set, &error)).await),
             }
         }
     }
@@ -309,13 +311,7 @@ impl Scripts {
     async fn send(&self, command: Cmd) -> Result<Value, RedisError> {
         match &self.link {
             Link::Shared(batches) => batches.send(command).await,
-            Link::Bulk(pool) => {
-                let mut connection = pool.get().await.map_err(|error| match error {
-                    deadpool::managed::PoolError::Backend(error) => error,
-                    other => RedisError::from((redis::ErrorKind::Io, "no connection", other.to_string())),
-                })?;
-                command.query_async(&mut *connection).await
-            }
+            Link::Bulk(pool) => Box::pin(send_bulk(pool, command)).await,
         }
     }
 
@@ -404,4 +400,12 @@ impl Scripts {
     fn slot(&self, cell: CellId) -> &CellSlot {
         &self.shared.slots[usize::from(cell.0)]
     }
+}
+
+async fn send_bulk(pool: &BulkPool, command: Cmd) -> Result<Value, RedisError> {
+    let mut connection = pool.get().await.map_err(|error| match error {
+        deadpool::managed::PoolError::Backend(error) => error,
+        other => RedisError::from((redis::ErrorKind::Io, "no connection", other.to_string())),
+    })?;
+    command.query_async(&mut *connection).await
 }
