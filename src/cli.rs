@@ -143,7 +143,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Dev(_) => DEV_DEFAULTS,
         _ => &[],
     })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(cli.command, Command::Dev(_)) && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        // The servers need the other half of the machine.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        runtime.worker_threads((cores / 2).max(1));
+    }
+    let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
             Command::Dev(options) => dev::run::run(settings, options, stop_signal()?).await,

@@ -4,6 +4,7 @@
 //! whatever the answers do, and a latency counts from the moment at which its request was due, so that a slow
 //! server cannot hide the requests that it kept from being sent.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,9 +20,9 @@ use crate::traffic::{Kind, Traffic, Verdict};
 /// How long answers may take after the last request was sent.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Pause of an open loop that has nothing to do; latencies are too long by no more than about twice that. Waiting in
-/// the kernel's poll would round to a millisecond, and waking for each request would cost more than the request.
-const PAUSE: Duration = Duration::from_micros(100);
+/// Pause of an open loop in each turn; latencies are too long by no more than about twice that. Waiting in the kernel's
+/// poll would round to a millisecond, and waking for each request would cost more than the request.
+const PAUSE: Duration = Duration::from_micros(250);
 
 /// Longest wait of a closed loop, so that the phases begin in time.
 const LOOK: Duration = Duration::from_millis(20);
@@ -114,8 +115,8 @@ struct Generator {
     traffic: Traffic,
     poll: Poll,
     clients: Vec<Client>,
-    /// Clients that ask nothing.
-    idle: Vec<usize>,
+    /// Clients that ask nothing. Who has waited longest asks first: a server closes connections that are silent for long.
+    idle: VecDeque<usize>,
     started: Instant,
     /// When all connections were there, since the start; from then on an open loop's requests are due.
     connected_at: Option<Duration>,
@@ -134,7 +135,7 @@ impl Generator {
             traffic: Traffic::new(plan.kind, plan.users, &plan.address.to_string(), plan.run),
             poll,
             clients: Vec::with_capacity(plan.connections),
-            idle: Vec::with_capacity(plan.connections),
+            idle: VecDeque::with_capacity(plan.connections),
             started: Instant::now(),
             connected_at: None,
             next: 0,
@@ -167,13 +168,13 @@ impl Generator {
                 break;
             }
             let connecting = self.connected_at.is_none();
-            let sent = self.send_what_is_due(now)?;
+            self.send_what_is_due(now)?;
             let paced = self.plan.rate.is_some();
             self.poll.poll(&mut events, Some(if paced || connecting { Duration::ZERO } else { LOOK }))?;
             for event in &events {
                 self.look_at(event.token().0, began_at)?;
             }
-            if paced && sent == 0 && events.is_empty() {
+            if paced {
                 std::thread::sleep(PAUSE);
             }
         }
@@ -190,7 +191,7 @@ impl Generator {
         for index in (self.clients.len()..self.plan.connections).take(AT_ONCE) {
             let stream = connect(&self.poll, self.plan.address, index)?;
             self.clients.push(Client { stream, input: Vec::with_capacity(ANSWER_BYTES_MAX), asked: None });
-            self.idle.push(index);
+            self.idle.push_back(index);
         }
         if self.connected_at.is_none() && self.clients.len() == self.plan.connections {
             self.connected_at = Some(self.started.elapsed());
@@ -217,9 +218,8 @@ impl Generator {
     }
 
     /// Sends what should have been sent by now, as far as there are clients for it.
-    fn send_what_is_due(&mut self, now: Duration) -> anyhow::Result<usize> {
-        let mut sent = 0;
-        while let Some(&index) = self.idle.last() {
+    fn send_what_is_due(&mut self, now: Duration) -> anyhow::Result<()> {
+        while let Some(&index) = self.idle.front() {
             let due = match (self.plan.rate, self.connected_at) {
                 (None, _) => now,
                 (Some(rate), Some(start)) => start + Duration::from_secs_f64(self.next as f64 / rate),
@@ -228,11 +228,10 @@ impl Generator {
             if due > now {
                 break;
             }
-            self.idle.pop();
+            self.idle.pop_front();
             self.send(index, due)?;
-            sent += 1;
         }
-        Ok(sent)
+        Ok(())
     }
 
     fn send(&mut self, index: usize, due: Duration) -> anyhow::Result<()> {
@@ -253,7 +252,7 @@ impl Generator {
         if self.read(index, began_at)? {
             match self.plan.rate {
                 None => self.send(index, self.started.elapsed())?,
-                Some(_) => self.idle.push(index),
+                Some(_) => self.idle.push_back(index),
             }
         }
         Ok(())
@@ -330,7 +329,7 @@ impl Generator {
         client.stream = stream;
         client.input.clear();
         client.asked = None;
-        self.idle.push(index);
+        self.idle.push_back(index);
         Ok(())
     }
 }

@@ -85,7 +85,7 @@ async fn run(settings: &BenchSettings) -> anyhow::Result<ExitCode> {
         .iter()
         .any(|it| settings.wants(it))
     {
-        let shop = Shop::open(&servers).await?;
+        let shop = Shop::open(&servers, settings.threads).await?;
         found = Cases::prepare(shop, settings, &mut rows).await?.run().await?;
     }
     let mut usual = None;

@@ -18,8 +18,11 @@ pub struct BenchSettings {
     pub seconds: u64,
     /// `BENCH_SUSTAINED`: how long the sustained load lasts. Default 60, or `BENCH_SECONDS` where that is less than 10.
     pub sustained_seconds: u64,
-    /// `BENCH_CONNECTIONS`: of the generator, and of `redis-benchmark`. Default 64.
+    /// `BENCH_CONNECTIONS`: of the generator, and of `redis-benchmark`. Default 256.
     pub connections: usize,
+    /// `BENCH_THREADS`: of each process of the engine, and of the handlers that are its yardstick. Default half the
+    /// cores, because Redis and the generator need the others.
+    pub threads: usize,
     /// `BENCH_USERS`: users with wallets. Default 50,000 for each second, so that nobody buys twice in one load; at
     /// most 500,000.
     pub users: u64,
@@ -33,6 +36,7 @@ impl BenchSettings {
     pub fn from_environment() -> anyhow::Result<Self> {
         let seconds = number("BENCH_SECONDS", 10)?;
         let sustained = if seconds < 10 { seconds } else { 60 };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let only = text("BENCH_ONLY").unwrap_or_default();
         let only: Vec<String> =
             only.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
@@ -42,7 +46,8 @@ impl BenchSettings {
         Ok(Self {
             seconds,
             sustained_seconds: number("BENCH_SUSTAINED", sustained)?,
-            connections: number("BENCH_CONNECTIONS", 64)? as usize,
+            connections: number("BENCH_CONNECTIONS", 256)? as usize,
+            threads: number("BENCH_THREADS", (cores / 2).max(1))? as usize,
             users: number("BENCH_USERS", (50_000 * seconds).min(USERS_MAX))?,
             only,
             record: text("BENCH_RECORD").is_some_and(|it| it == "1"),

@@ -31,6 +31,8 @@ const QUEUE: &str = "firstcome.data-platform";
 pub struct Shop<'a> {
     servers: &'a Servers,
     pub address: SocketAddr,
+    /// Threads of each process of the engine.
+    threads: usize,
     api: Running,
     worker: Option<Running>,
     mysql_url: String,
@@ -52,7 +54,7 @@ pub struct Progress {
 
 impl<'a> Shop<'a> {
     /// Makes an empty shop and opens it: a node that answers, and a worker.
-    pub async fn open(servers: &'a Servers) -> anyhow::Result<Self> {
+    pub async fn open(servers: &'a Servers, threads: usize) -> anyhow::Result<Self> {
         let mysql_url = format!("{}firstcome", servers.mysql.url());
         let secret = Secret::new(&mysql_url);
         mysql::migrate(&secret, &Default::default()).await?;
@@ -62,11 +64,11 @@ impl<'a> Shop<'a> {
             redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
         let redis = client.get_multiplexed_async_connection_with_config(&settings).await?;
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-        let worker = Self::start(servers, &mysql_url, address, "worker")?;
-        let mut api = Self::start(servers, &mysql_url, address, "api")?;
+        let worker = Self::start(servers, &mysql_url, address, threads, "worker")?;
+        let mut api = Self::start(servers, &mysql_url, address, threads, "api")?;
         api.wait_until_ready(&format!("http://{address}/readyz")).await?;
         let client = reqwest::Client::new();
-        Ok(Self { servers, address, api, worker: Some(worker), mysql_url, mysql, redis, client })
+        Ok(Self { servers, address, threads, api, worker: Some(worker), mysql_url, mysql, redis, client })
     }
 
     /// Settings of the engine in the environment apply, but for what names this run's own servers. A settings file
@@ -86,9 +88,11 @@ impl<'a> Shop<'a> {
         servers: &Servers,
         mysql_url: &str,
         address: SocketAddr,
+        threads: usize,
         role: &'static str,
     ) -> anyhow::Result<Running> {
         let mut command = Self::command(servers, mysql_url);
+        command.env("TOKIO_WORKER_THREADS", threads.to_string());
         command.args(["serve", "--require-durable", "--role", role, "--listen", &address.to_string()]);
         Running::start(role, &mut command)
     }
@@ -134,7 +138,8 @@ impl<'a> Shop<'a> {
 
     pub fn wake_worker(&mut self) -> anyhow::Result<()> {
         if self.worker.is_none() {
-            self.worker = Some(Self::start(self.servers, &self.mysql_url, self.address, "worker")?);
+            let Self { servers, mysql_url, address, threads, .. } = &*self;
+            self.worker = Some(Self::start(servers, mysql_url, *address, *threads, "worker")?);
         }
         Ok(())
     }

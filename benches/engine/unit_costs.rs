@@ -124,6 +124,7 @@ async fn against(
 ) -> anyhow::Result<Load> {
     let mut command = Command::new(load::this_program()?);
     command.args(["respond", part.name()]).stdout(Stdio::piped());
+    command.env("TOKIO_WORKER_THREADS", settings.threads.to_string());
     if let Some(script) = script {
         command.args([&script.url(), script.order_digest()]);
     }

@@ -19,6 +19,13 @@ const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// Pause when nothing of what waits was taken.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often the outbox is read from its first row on, at most. While an audit holds its snapshot MySQL purges nothing,
+/// and such a read walks over hundreds of thousands of rows that are deleted already.
+const WHOLE_LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Such reads take at most about one in so many parts of the time.
+const WHOLE_LOOK_SHARE: u32 = 20;
+
 /// Rounds in a row of which nothing was taken, before the publisher connects anew: RabbitMQ 3.10 goes on refusing what
 /// comes over a channel that met a full queue, also after the queue's limit was lifted.
 const REFUSED_ROUNDS_MAX: u32 = 5;
@@ -73,16 +80,22 @@ async fn publish_while_locked(
     let publisher = connect(worker).await?;
     let mut last_look = Instant::now();
     let mut refused_rounds = 0;
+    let (mut behind, mut whole_look) = (0, Instant::now());
     while !stop.is_cancelled() && refused_rounds < REFUSED_ROUNDS_MAX {
         if last_look.elapsed() > Duration::from_secs(1) {
             last_look = Instant::now();
             if !lock.is_held().await {
                 return Ok(());
             }
+        }
+        if Instant::now() >= whole_look {
+            let began = Instant::now();
             metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string())
                 .set(outbox::depth(&worker.mysql, cell).await? as f64);
+            behind = 0;
+            whole_look = began + WHOLE_LOOK_PAUSE.max(began.elapsed() * WHOLE_LOOK_SHARE);
         }
-        let pause = match round(worker, cell, &publisher).await? {
+        let pause = match round(worker, cell, &publisher, &mut behind).await? {
             Round { sent: 0, .. } => IDLE_PAUSE,
             // What was returned or refused stays so for a while; asking at once only makes work.
             Round { confirmed: 0, .. } => {
@@ -108,9 +121,18 @@ async fn connect(worker: &Worker) -> Result<Publisher, PublishError> {
     Publisher::connect(amqp_url, tls_ca_file, amqp_exchange, amqp_queue, timeout).await
 }
 
-/// Sends the oldest messages and deletes exactly the confirmed ones.
-async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<Round, PublishRoundError> {
-    let rows = outbox::waiting(&worker.mysql, cell, 0, worker.settings.publish_batch_messages).await?;
+/// Sends the oldest messages behind a number, and deletes exactly the confirmed ones.
+///
+/// `behind` moves on with what was sent as long as all of it is confirmed. Messages may also come before it (of a dead
+/// event that is retried, of a refund that waited for its payment's message), so a caller sets it back now and then.
+async fn round(
+    worker: &Worker,
+    cell: CellId,
+    publisher: &Publisher,
+    behind: &mut Seq,
+) -> Result<Round, PublishRoundError> {
+    let most = worker.settings.publish_batch_messages;
+    let rows = outbox::waiting(&worker.mysql, cell, *behind, most).await?;
     if rows.is_empty() {
         return Ok(Round { sent: 0, confirmed: 0 });
     }
@@ -134,7 +156,9 @@ async fn round(worker: &Worker, cell: CellId, publisher: &Publisher) -> Result<R
             tracing::warn!(%cell, count, reason, "messages stay in the outbox");
         }
     }
-    let whole_batch = confirmed.len() == rows.len() && rows.iter().all(|it| it.after_seq.is_none());
+    let all_confirmed = confirmed.len() == rows.len();
+    *behind = rows.last().filter(|_| all_confirmed).map_or(0, |it| it.seq);
+    let whole_batch = all_confirmed && rows.iter().all(|it| it.after_seq.is_none());
     outbox::confirm(&worker.mysql, cell, &confirmed, whole_batch).await?;
     metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
     Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
@@ -164,7 +188,7 @@ pub async fn drain(worker: &Worker, cell: CellId, patience: Duration) -> Result<
                     mine = Some((lock.keep(), connect(worker).await?));
                 }
                 let confirmed = match &mine {
-                    Some((_, publisher)) => round(worker, cell, publisher).await?.confirmed,
+                    Some((_, publisher)) => round(worker, cell, publisher, &mut 0).await?.confirmed,
                     None => 0,
                 };
                 if confirmed == 0 {
