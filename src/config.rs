@@ -180,7 +180,7 @@ impl Default for Settings {
             persist_batch_events: 2_048,
             publish_batch_messages: 1_000,
             publish_timeout_ms: 10_000,
-            max_in_flight: 4_096,
+            max_in_flight: 2_048,
             max_connections: 16_384,
             header_timeout_ms: 5_000,
             body_timeout_ms: 5_000,

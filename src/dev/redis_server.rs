@@ -122,6 +122,8 @@ async fn launch(
         .args(["--appendfsync", fsync])
         // The append-only file is the only copy that counts; snapshots would cost forks.
         .args(["--save", ""])
+        // From 64 MB on, as is the default, a sale would have the whole dataset written anew every few seconds.
+        .args(["--auto-aof-rewrite-min-size", "256mb"])
         // The engine's keys are its ledger: a write must be refused before any key is evicted.
         .args(["--maxmemory-policy", "noeviction"])
         .args(&options.extra_args);
