@@ -65,6 +65,15 @@ impl SharedConnection {
 /// Connections for large replies.
 pub(super) type BulkPool = managed::Pool<RedisServer>;
 
+/// Sends one command over a connection of its own.
+pub(super) async fn send_bulk(pool: &BulkPool, command: Cmd) -> Result<Value, RedisError> {
+    let mut connection = pool.get().await.map_err(|error| match error {
+        managed::PoolError::Backend(error) => error,
+        other => RedisError::from((ErrorKind::Io, "no connection", other.to_string())),
+    })?;
+    command.query_async(&mut *connection).await
+}
+
 impl RedisServer {
     /// Reads a `redis://` or `rediss://` URL, or one of Sentinels; connects to nothing yet. With TLS these authorities
     /// alone are trusted, where there are any, and the public ones else.

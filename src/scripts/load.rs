@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::acknowledged;
 use super::batch::Batches;
-use super::connect::{BulkPool, OwnConnection, RedisServer};
+use super::connect::{BulkPool, OwnConnection, RedisServer, send_bulk};
 use super::keys;
 use super::reply::{Reply, decode};
 use super::text::{HALFWAY, Script, ScriptSet};
@@ -400,12 +400,4 @@ impl Scripts {
     fn slot(&self, cell: CellId) -> &CellSlot {
         &self.shared.slots[usize::from(cell.0)]
     }
-}
-
-async fn send_bulk(pool: &BulkPool, command: Cmd) -> Result<Value, RedisError> {
-    let mut connection = pool.get().await.map_err(|error| match error {
-        deadpool::managed::PoolError::Backend(error) => error,
-        other => RedisError::from((redis::ErrorKind::Io, "no connection", other.to_string())),
-    })?;
-    command.query_async(&mut *connection).await
 }
