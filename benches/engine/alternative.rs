@@ -13,7 +13,7 @@ use firstcome::mysql;
 use crate::child::Running;
 use crate::generator::Plan;
 use crate::load::{self, Load};
-use crate::row::Row;
+use crate::row::{Row, Rows};
 use crate::servers::Servers;
 use crate::settings::BenchSettings;
 use crate::traffic::{FIRST_PRODUCT, Kind, PRICE, PRODUCTS};
@@ -25,7 +25,7 @@ const USERS: u64 = 100_000;
 pub async fn measure(
     servers: &Servers,
     settings: &BenchSettings,
-    rows: &mut Vec<Row>,
+    rows: &mut Rows,
 ) -> anyhow::Result<[Load; 2]> {
     let program = Path::new(env!("CARGO_BIN_EXE_firstcome")).with_file_name("examples").join("row_lock");
     anyhow::ensure!(program.exists(), "cargo build --release --example row_lock (as `make bench` does)");

@@ -53,7 +53,7 @@ impl Running {
     }
 
     /// SIGTERM, and gone.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let began = Instant::now();
         while self.ended()?.is_none() {

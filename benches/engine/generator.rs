@@ -97,7 +97,7 @@ pub fn run() -> anyhow::Result<()> {
 
 struct Client {
     stream: TcpStream,
-    /// What came of the answer so far.
+    /// What came of an answer that did not come at once.
     input: Vec<u8>,
     /// The request that waits for its answer.
     asked: Option<Asked>,
@@ -115,6 +115,8 @@ struct Generator {
     traffic: Traffic,
     poll: Poll,
     clients: Vec<Client>,
+    /// Where answers are read to: one place for all, that stays in the processor's cache.
+    scratch: Box<[u8]>,
     /// Clients that ask nothing. Who has waited longest asks first: a server closes connections that are silent for long.
     idle: VecDeque<usize>,
     started: Instant,
@@ -135,6 +137,7 @@ impl Generator {
             traffic: Traffic::new(plan.kind, plan.users, &plan.address.to_string(), plan.run),
             poll,
             clients: Vec::with_capacity(plan.connections),
+            scratch: vec![0; ANSWER_BYTES_MAX].into(),
             idle: VecDeque::with_capacity(plan.connections),
             started: Instant::now(),
             connected_at: None,
@@ -190,7 +193,7 @@ impl Generator {
         const AT_ONCE: usize = 64;
         for index in (self.clients.len()..self.plan.connections).take(AT_ONCE) {
             let stream = connect(&self.poll, self.plan.address, index)?;
-            self.clients.push(Client { stream, input: Vec::with_capacity(ANSWER_BYTES_MAX), asked: None });
+            self.clients.push(Client { stream, input: Vec::new(), asked: None });
             self.idle.push_back(index);
         }
         if self.connected_at.is_none() && self.clients.len() == self.plan.connections {
@@ -260,19 +263,15 @@ impl Generator {
 
     /// Reads what came for one client; true: its answer is complete.
     fn read(&mut self, index: usize, began_at: Option<Duration>) -> anyhow::Result<bool> {
-        let client = &mut self.clients[index];
-        loop {
-            let filled = client.input.len();
-            client.input.resize(ANSWER_BYTES_MAX, 0);
-            let read = client.stream.read(&mut client.input[filled..]);
-            client.input.truncate(filled + *read.as_ref().unwrap_or(&0));
-            match read {
-                Ok(0) => {
+        let Client { stream, input, asked } = &mut self.clients[index];
+        let read = loop {
+            match stream.read(&mut self.scratch) {
+                // Less than there was room for: the socket is empty, and the poll tells of more.
+                Ok(read) if read > 0 => break read,
+                Ok(_) => {
                     self.mend(index, "closed by the server")?;
                     return Ok(false);
                 }
-                // Less than there was room for: the socket is empty, and the poll tells of more.
-                Ok(_) => break,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -280,15 +279,27 @@ impl Generator {
                     return Ok(false);
                 }
             }
-        }
-        let Some((status, head, length)) = parse(&client.input)? else { return Ok(false) };
-        let Some(asked) = client.asked.take() else { anyhow::bail!("an answer to nothing") };
-        let body = &client.input[head..head + length];
+        };
+        let whole = match input.is_empty() {
+            true => &self.scratch[..read],
+            false => {
+                input.extend_from_slice(&self.scratch[..read]);
+                &input[..]
+            }
+        };
+        let Some((status, head, length)) = parse(whole)? else {
+            if input.is_empty() {
+                input.extend_from_slice(&self.scratch[..read]);
+            }
+            return Ok(false);
+        };
+        let Some(asked) = asked.take() else { anyhow::bail!("an answer to nothing") };
+        let body = &whole[head..head + length];
         let verdict = self.traffic.judge(asked.number, status, body);
         if verdict == Verdict::Wrong && self.report.first_wrong.is_none() {
             self.report.first_wrong = Some(format!("{status} {}", String::from_utf8_lossy(body)));
         }
-        client.input.clear();
+        input.clear();
         self.count(verdict, asked, began_at);
         Ok(true)
     }

@@ -5,7 +5,6 @@
 //! The same program is the load generator (`generate`) and the responders (`respond PART`), each a process of its own.
 
 mod alternative;
-mod backlog;
 mod bound;
 mod cases;
 mod child;
@@ -26,7 +25,7 @@ mod unit_costs;
 use std::process::ExitCode;
 
 use cases::{Cases, Found};
-use row::Row;
+use row::{Row, Rows};
 use servers::Servers;
 use settings::BenchSettings;
 use shop::Shop;
@@ -55,49 +54,21 @@ fn bench() -> anyhow::Result<ExitCode> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed another one");
     let settings = BenchSettings::from_environment()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let mut rows = Rows::default();
+    let ended = runtime.block_on(async {
         tokio::select! {
-            done = run(&settings) => done,
+            ended = run(&settings, &mut rows) => ended.map(Some),
             // What was started ends with the values that are dropped here.
-            stopped = tokio::signal::ctrl_c() => {
-                stopped?;
-                eprintln!("stopped");
-                Ok(ExitCode::from(130))
-            }
+            stopped = tokio::signal::ctrl_c() => stopped.map(|()| None).map_err(Into::into),
         }
-    })
-}
-
-async fn run(settings: &BenchSettings) -> anyhow::Result<ExitCode> {
-    eprintln!("starting private servers");
-    let servers = Servers::start().await?;
-    let machine = table::machine(&servers.binaries);
-    println!("{machine}");
-    let mut rows: Vec<Row> = Vec::new();
-    let mut units = Vec::new();
-    if settings.wants("unit") {
-        eprintln!("unit costs");
-        units = unit_costs::measure(&servers, settings).await?;
-        rows.extend(bound::unit_rows(&units));
-    }
-    let mut found = Found::default();
-    if ["burst", "aof", "reads", "claims", "latency", "overload", "sustained"]
-        .iter()
-        .any(|it| settings.wants(it))
-    {
-        let shop = Shop::open(&servers, settings.threads).await?;
-        found = Cases::prepare(shop, settings, &mut rows).await?.run().await?;
-    }
-    let mut usual = None;
-    if settings.wants("alternative") {
-        usual = Some(alternative::measure(&servers, settings, &mut rows).await?);
-    }
-    rows.extend(bound::rows(&units, &found, usual.as_ref()));
-    rows.extend(guard::rows(&units, &found, settings.record)?);
-    drop(servers);
-
-    table::print(&rows);
-    let path = table::write(&rows, &machine, settings)?;
+    });
+    let rows = rows.all();
+    table::print(rows);
+    let Some(machine) = ended? else {
+        eprintln!("stopped: the table has what was measured until then");
+        return Ok(ExitCode::from(130));
+    };
+    let path = table::write(rows, &machine, &settings)?;
     println!("{}", path.display());
     let refused = rows.iter().filter(|it| !it.counts).count();
     let dearer: Vec<&Row> = rows.iter().filter(|it| it.marked && it.section.starts_with("guard")).collect();
@@ -108,4 +79,30 @@ async fn run(settings: &BenchSettings) -> anyhow::Result<ExitCode> {
         println!("{refused} figures do not count: an answer, a count or the audit was wrong");
     }
     Ok(if refused > 0 || !dearer.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Measures what is wanted; returns the machine in one line.
+async fn run(settings: &BenchSettings, rows: &mut Rows) -> anyhow::Result<String> {
+    eprintln!("starting private servers");
+    let servers = Servers::start().await?;
+    let machine = table::machine(&servers.binaries);
+    println!("{machine}");
+    let mut units = Vec::new();
+    if settings.wants("unit") {
+        eprintln!("unit costs");
+        units = unit_costs::measure(&servers, settings).await?;
+        rows.extend(bound::unit_rows(&units));
+    }
+    let mut found = Found::default();
+    if cases::PARTS.iter().any(|it| settings.wants(it)) {
+        let shop = Shop::open(&servers, settings.threads).await?;
+        found = Cases::prepare(shop, settings, rows).await?.run().await?;
+    }
+    let mut usual = None;
+    if settings.wants("alternative") {
+        usual = Some(alternative::measure(&servers, settings, rows).await?);
+    }
+    rows.extend(bound::rows(&units, &found, usual.as_ref()));
+    rows.extend(guard::rows(&units, &found, settings.record)?);
+    Ok(machine)
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::generator::Latency;
 use crate::load::Load;
+use crate::table::thousands;
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Row {
@@ -22,6 +23,27 @@ pub struct Row {
     pub note: String,
 }
 
+/// The table as it grows. Each line is told when it comes, so that a run that is ended early has said what it found.
+#[derive(Default)]
+pub struct Rows(Vec<Row>);
+
+impl Rows {
+    pub fn push(&mut self, row: Row) {
+        row.tell();
+        self.0.push(row);
+    }
+
+    pub fn all(&self) -> &[Row] {
+        &self.0
+    }
+}
+
+impl Extend<Row> for Rows {
+    fn extend<T: IntoIterator<Item = Row>>(&mut self, rows: T) {
+        rows.into_iter().for_each(|it| self.push(it));
+    }
+}
+
 impl Row {
     pub fn new(section: &'static str, name: impl Into<String>) -> Self {
         Self { section, name: name.into(), counts: true, ..Self::default() }
@@ -36,6 +58,18 @@ impl Row {
             row.refuse(complaint);
         }
         row
+    }
+
+    /// One line on standard error.
+    fn tell(&self) {
+        let figure = match (self.counts, self.ratio, self.per_second) {
+            (false, ..) => "does not count".to_owned(),
+            (_, Some(ratio), _) => format!("{ratio:.2}"),
+            (_, None, Some(per_second)) => format!("{}/s", thousands(per_second)),
+            (_, None, None) => String::new(),
+        };
+        let cpu: Vec<String> = self.cpu_us.iter().map(|(name, us)| format!("{name} {us:.1}")).collect();
+        eprintln!("  {} | {figure} | {} | {}", self.name, cpu.join(", "), self.note);
     }
 
     /// The figure does not count.

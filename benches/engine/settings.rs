@@ -5,9 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use crate::cases;
+
 /// The parts that can be chosen.
-pub const PARTS: [&str; 9] =
-    ["unit", "burst", "aof", "reads", "claims", "latency", "overload", "sustained", "alternative"];
+fn parts() -> impl Iterator<Item = &'static str> {
+    ["unit"].into_iter().chain(cases::PARTS).chain(["alternative"])
+}
 
 /// Most users that are made; with more the audit takes longer than what it follows.
 const USERS_MAX: u64 = 500_000;
@@ -26,7 +29,9 @@ pub struct BenchSettings {
     /// `BENCH_USERS`: users with wallets. Default 50,000 for each second, so that nobody buys twice in one load; at
     /// most 500,000.
     pub users: u64,
-    /// `BENCH_ONLY`: names of [`PARTS`] with commas between them. Default all.
+    /// `BENCH_RATE`: what is offered in the sustained load. Default: it is searched for.
+    pub rate: Option<u64>,
+    /// `BENCH_ONLY`: names of parts with commas between them. Default all.
     pub only: Vec<String>,
     /// `BENCH_RECORD=1`: writes what the guard compares with, instead of comparing.
     pub record: bool,
@@ -40,8 +45,8 @@ impl BenchSettings {
         let only = text("BENCH_ONLY").unwrap_or_default();
         let only: Vec<String> =
             only.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
-        if let Some(unknown) = only.iter().find(|it| !PARTS.contains(&it.as_str())) {
-            bail!("BENCH_ONLY: {unknown:?} is none of {}", PARTS.join(", "));
+        if let Some(unknown) = only.iter().find(|it| !parts().any(|part| part == it.as_str())) {
+            bail!("BENCH_ONLY: {unknown:?} is none of {}", parts().collect::<Vec<_>>().join(", "));
         }
         Ok(Self {
             seconds,
@@ -49,13 +54,14 @@ impl BenchSettings {
             connections: number("BENCH_CONNECTIONS", 256)? as usize,
             threads: number("BENCH_THREADS", (cores / 2).max(1))? as usize,
             users: number("BENCH_USERS", (50_000 * seconds).min(USERS_MAX))?,
+            rate: text("BENCH_RATE").map(|_| number("BENCH_RATE", 1)).transpose()?,
             only,
             record: text("BENCH_RECORD").is_some_and(|it| it == "1"),
         })
     }
 
     pub fn wants(&self, part: &str) -> bool {
-        assert!(PARTS.contains(&part));
+        assert!(parts().any(|it| it == part));
         self.only.is_empty() || self.only.iter().any(|it| it == part)
     }
 

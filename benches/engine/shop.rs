@@ -18,7 +18,6 @@ use sqlx::mysql::MySqlPool;
 use crate::child::Running;
 use crate::process::Watched;
 use crate::servers::Servers;
-use crate::settings::BenchSettings;
 use crate::traffic::{FIRST_PRODUCT, PRICE, PRODUCTS, STOCK};
 
 const FIRSTCOME: &str = env!("CARGO_BIN_EXE_firstcome");
@@ -97,13 +96,13 @@ impl<'a> Shop<'a> {
         Running::start(role, &mut command)
     }
 
-    /// Makes the products and users that the loads are about.
-    pub async fn seed(&self, settings: &BenchSettings) -> anyhow::Result<()> {
+    /// Makes the products and so many users, as far as they are missing.
+    pub async fn seed(&self, users: u64) -> anyhow::Result<()> {
         let mut command = Self::command(self.servers, &self.mysql_url);
         let products = FIRST_PRODUCT + PRODUCTS - 1;
         command.args(["seed", "--products", &products.to_string(), "--stock", &STOCK.to_string()]);
         command.args(["--price", &PRICE.to_string(), "--balance", "1000000000"]);
-        command.args(["--users", &settings.users.to_string()]).stdout(Stdio::null());
+        command.args(["--users", &users.to_string()]).stdout(Stdio::null());
         self.run_to_its_end(command).await.and_then(|code| {
             anyhow::ensure!(code == 0, "seeding failed");
             Ok(())
@@ -131,7 +130,7 @@ impl<'a> Shop<'a> {
     /// Has orders wait in Redis from here on.
     pub async fn rest_worker(&mut self) -> anyhow::Result<()> {
         match self.worker.take() {
-            Some(worker) => worker.stop().await,
+            Some(mut worker) => worker.stop().await,
             None => Ok(()),
         }
     }
@@ -180,6 +179,15 @@ impl<'a> Shop<'a> {
             .fetch_one(&self.mysql)
             .await?;
         Ok(Progress { appended: newest.seq, persisted, published })
+    }
+
+    /// Ends the API node and starts another one; returns how long that one takes until it is ready.
+    pub async fn restart_api(&mut self) -> anyhow::Result<Duration> {
+        self.api.stop().await?;
+        let began = Instant::now();
+        self.api = Self::start(self.servers, &self.mysql_url, self.address, self.threads, "api")?;
+        self.api.wait_until_ready(&format!("http://{}/readyz", self.address)).await?;
+        Ok(began.elapsed())
     }
 
     /// Runs `firstcome audit`; true: clean. What it says is shown where it is not.

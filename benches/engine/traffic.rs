@@ -24,6 +24,31 @@ pub enum Kind {
     SoldOut { coupon: u64, keyed: bool },
     /// One product of so many.
     Product { products: u64 },
+    /// What all ask for alike.
+    List(List),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum List {
+    Products,
+    Ranking,
+}
+
+impl List {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Products => "/products?limit=20",
+            Self::Ranking => "/products/top?limit=5",
+        }
+    }
+
+    /// How the answer begins.
+    fn first(self) -> &'static str {
+        match self {
+            Self::Products => "[{\"id\":1,",
+            Self::Ranking => "[{\"rank\":1,",
+        }
+    }
 }
 
 /// What became of a request.
@@ -48,7 +73,7 @@ pub struct Traffic {
     bytes: Vec<u8>,
     user_at: Option<usize>,
     /// The product or the campaign.
-    thing_at: usize,
+    thing_at: Option<usize>,
     key_at: Option<usize>,
 }
 
@@ -67,6 +92,7 @@ impl Traffic {
                 ("POST", "/coupons".to_owned(), body, keyed)
             }
             Kind::Product { .. } => ("GET", format!("/products/{FIRST_PRODUCT}"), String::new(), false),
+            Kind::List(list) => ("GET", list.path().to_owned(), String::new(), false),
         };
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
         let mut key_at = None;
@@ -83,8 +109,10 @@ impl Traffic {
         text += &body;
         let place = |name: &str| text[head..].find(name).map(|it| head + it + name.len());
         let thing_at = place("\"productId\":").or_else(|| place("\"couponId\":"));
-        let thing_at =
-            thing_at.unwrap_or_else(|| text.find("/products/").expect("a read") + "/products/".len());
+        let thing_at = thing_at.or(match kind {
+            Kind::Product { .. } => text.find("/products/").map(|it| it + "/products/".len()),
+            _ => None,
+        });
         Self { kind, users, user_at: place("\"userId\":"), thing_at, key_at, bytes: text.into_bytes() }
     }
 
@@ -94,8 +122,10 @@ impl Traffic {
         if let Some(at) = self.user_at {
             write_number(&mut self.bytes[at..at + WIDTH], user, b' ');
         }
-        let width = if matches!(self.kind, Kind::Product { .. }) { PATH_WIDTH } else { WIDTH };
-        write_number(&mut self.bytes[self.thing_at..self.thing_at + width], thing, b' ');
+        if let Some(at) = self.thing_at {
+            let width = if matches!(self.kind, Kind::Product { .. }) { PATH_WIDTH } else { WIDTH };
+            write_number(&mut self.bytes[at..at + width], thing, b' ');
+        }
         if let Some(at) = self.key_at {
             write_number(&mut self.bytes[at..at + WIDTH], number, b'-');
         }
@@ -114,6 +144,7 @@ impl Traffic {
             }
             Kind::Claim { first_coupon, .. } => first_coupon + number / self.users,
             Kind::SoldOut { coupon, .. } => coupon,
+            Kind::List(_) => 0,
         }
     }
 
@@ -124,6 +155,9 @@ impl Traffic {
             Kind::Claim { .. } => status == 201 && self.is_claim(number, body),
             Kind::SoldOut { .. } => status == 409 && contains(body, b"\"code\":\"coupon_sold_out\""),
             Kind::Product { .. } => status == 200 && self.is_product(number, body),
+            Kind::List(list) => {
+                status == 200 && body.starts_with(list.first().as_bytes()) && body.ends_with(b"}]")
+            }
         };
         match (right, status) {
             (true, _) => Verdict::Right,
