@@ -59,7 +59,7 @@ impl Servers {
         let (redis_port, mysql_port, rabbitmq_port) = (ports::free()?, ports::free()?, ports::free()?);
         let (redis, mysql, rabbitmq) = tokio::try_join!(
             PrivateRedis::start(&binaries, &data, redis_port, RedisOptions::default()),
-            PrivateMysql::start(&binaries, &data, mysql_port, MysqlOptions::default()),
+            PrivateMysql::start(&binaries, &data, mysql_port, MysqlOptions::for_sales()),
             PrivateRabbitmq::start(&binaries, &data, rabbitmq_port, RabbitmqOptions::default()),
         )?;
         Ok(Self { binaries, redis, mysql, rabbitmq, folder })

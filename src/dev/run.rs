@@ -142,7 +142,7 @@ impl Servers {
         tracing::info!(folder = %folder.display(), "starting private servers; RabbitMQ takes about five seconds");
         let (redis, mysql, rabbitmq) = tokio::try_join!(
             PrivateRedis::start(binaries, folder, redis_port, RedisOptions::default()),
-            PrivateMysql::start(binaries, folder, mysql_port, MysqlOptions::default()),
+            PrivateMysql::start(binaries, folder, mysql_port, MysqlOptions::for_sales()),
             PrivateRabbitmq::start(binaries, folder, rabbitmq_port, RabbitmqOptions::default()),
         )?;
         Ok(Self { redis, mysql, rabbitmq })
