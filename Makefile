@@ -6,8 +6,8 @@
 # test-faults reads FIRSTCOME_FAULTS_SEED (any number; else a random one, which it prints), FIRSTCOME_FAULTS_ROUNDS (faults,
 # 120), FIRSTCOME_FAULTS_KINDS (names with commas between them; else all) and FIRSTCOME_FAULTS_PATIENT (1: what sleeps
 # sleeps for half a minute or a minute). CONTRIBUTING.md says more.
-# bench reads BENCH_SECONDS (each load, 10), BENCH_ONLY (unit, burst, aof, reads, claims, latency, overload, sustained,
-# alternative, with commas between them; else all) and what docs/performance.md says.
+# bench reads BENCH_SECONDS (each load, 10), BENCH_ONLY (unit, growth, burst, aof, reads, claims, latency, overload,
+# sustained, ready, alternative, with commas between them; else all) and what docs/performance.md says.
 # fuzz-api makes a Python environment in the target folder, once, from the package index.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -28,7 +28,8 @@ run: setup ## build the release and start it with private servers and a demo cat
 	cargo build --release
 	exec $(TARGET_DIR)/release/firstcome dev $(ARGS)
 
-test: setup ## run all tests, against private servers
+test: ## run all tests, against private servers and in a browser
+	@sh ops/setup.sh test
 	cargo test $(ARGS)
 
 test-faults: setup ## kill, cut and stop servers and engines under load, and check what was acknowledged

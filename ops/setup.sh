@@ -1,7 +1,8 @@
 #!/bin/sh
-# Makes sure that what `make run`, `make test` and `make fuzz-api` need is on this machine: cargo, make, a C compiler,
-# the programs of the three servers, and Python's venv module where it is called as `setup.sh fuzz-api`. Installs what
-# is missing with apt-get where it may; never starts, stops or configures a server.
+# Makes sure that what `make run`, `make test` and `make fuzz-api` need is on this machine: cargo, make, a C compiler and
+# the programs of the three servers; called as `setup.sh test`, Chromium with its driver and Prometheus too, and as
+# `setup.sh fuzz-api` Python's venv module. Installs what is missing with apt-get where it may; never starts, stops or
+# configures a server.
 #
 # Exit codes: 0 all is there; 2 Rust is missing; 3 something is missing that cannot be installed from here;
 # 4 apt-get failed; 5 a path given in FIRSTCOME_* is no program.
@@ -49,6 +50,12 @@ look() {
   need FIRSTCOME_RABBITMQ_SERVER "${FIRSTCOME_RABBITMQ_SERVER:-}" rabbitmq-server rabbitmq-server
   # Erlang's port mapper comes with RabbitMQ, but a RabbitMQ given by path may have come without it.
   need FIRSTCOME_EPMD "${FIRSTCOME_EPMD:-}" erlang-base epmd
+  if [ "${1:-}" = test ]; then
+    need '' '' 'chromium chromium-driver' chromedriver
+    # Korean pages want letters.
+    [ -e /usr/share/fonts/truetype/nanum/NanumGothic.ttf ] || missing="$missing fonts-nanum"
+    need '' '' prometheus prometheus
+  fi
   # Debian's python3 has no ensurepip; venv needs it.
   if [ "${1:-}" = fuzz-api ] && ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
     missing="$missing python3-venv"

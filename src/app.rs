@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Auth, Settings, WrongSetting};
+use crate::console::rush::Rush;
 use crate::durability;
 use crate::http::{self, AppState, SharedReads, SoldOut};
 use crate::identity::{Tokens, is_well_known};
@@ -132,6 +133,22 @@ impl Engine {
         require_durable: bool,
         prometheus: PrometheusHandle,
     ) -> anyhow::Result<Self> {
+        Self::start_with(settings, role, require_durable, None, prometheus).await
+    }
+
+    /// Starts all there is, and where nobody is asked for a token, the demo shop and its shoppers.
+    pub async fn start_demo(settings: Settings, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
+        let rush = (settings.auth == Auth::None).then_some(Rush::new as fn(SocketAddr) -> Rush);
+        Self::start_with(settings, Role::All, true, rush, prometheus).await
+    }
+
+    async fn start_with(
+        settings: Settings,
+        role: Role,
+        require_durable: bool,
+        rush: Option<fn(SocketAddr) -> Rush>,
+        prometheus: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
         let mut tokens = None;
         let listener = match role {
             Role::All | Role::Api => {
@@ -141,10 +158,16 @@ impl Engine {
             }
             Role::Worker => None,
         };
+        let mut metrics_listener = None;
+        if let Some(address) = settings.metrics_listen {
+            let listener = TcpListener::bind(address).await;
+            metrics_listener = Some(listener.with_context(|| format!("cannot listen on {address} (metrics_listen)"))?);
+        }
         let connections = connect(settings).await?;
         let Connections { settings, scripts, mysql } = &connections;
         let looked = durability::check(scripts.server(), mysql, require_durable).await;
         looked.context("these servers are refused")?;
+        metrics::gauge!("firstcome_backlog_bound_events").set(settings.backlog_bound as f64);
         let node = Arc::new(Node::new(mysql.clone(), scripts.clone()));
         let (stop_http, stop_work) = (CancellationToken::new(), CancellationToken::new());
         let (http, work) = (TaskTracker::new(), TaskTracker::new());
@@ -156,10 +179,11 @@ impl Engine {
         work.spawn(async move { memory::watch(watched, &bounds, stop).await });
         let (running, stop) = (node.clone(), stop_work.clone());
         work.spawn(async move { running.run(stop).await });
-        let mut address = None;
+        let (mut address, mut app) = (None, None);
         if let Some(listener) = listener {
-            address = Some(listener.local_addr()?);
-            let state = AppState {
+            let local = listener.local_addr()?;
+            address = Some(local);
+            let state = Arc::new(AppState {
                 scripts: scripts.clone(),
                 mysql: mysql.clone(),
                 settings: settings.clone(),
@@ -168,12 +192,21 @@ impl Engine {
                 watermark: node.watermark(),
                 sold_out: Arc::new(SoldOut::new(settings)),
                 shared_reads: Arc::new(SharedReads::new(settings.list_staleness_ms)),
-                prometheus,
+                prometheus: prometheus.clone(),
                 started: Instant::now(),
                 audit_turn: Arc::default(),
-            };
+                console: Arc::default(),
+                rush: rush.map(|new| Arc::new(new(local))),
+                stop: stop_http.clone(),
+            });
+            app = Some(state.clone());
             let (settings, stop) = (settings.clone(), stop_http.clone());
             http.spawn(async move { http::serve(listener, http::router(state), &settings, stop).await });
+        }
+        if let Some(listener) = metrics_listener {
+            let (settings, stop) = (settings.clone(), stop_http.clone());
+            let router = http::metrics_router(prometheus, app);
+            http.spawn(async move { http::serve(listener, router, &settings, stop).await });
         }
         http.close();
         work.close();

@@ -28,6 +28,10 @@ pub use sentinel_url::{Address, SentinelUrl};
 pub struct Settings {
     /// Address the API listens on. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// Address of a listener of its own for `/metrics` and `/healthz`, of every role; `/metrics` is not at `listen` then.
+    /// Default: none, and a worker that answers no calls tells no metrics.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Who may call: `none` (everybody; loopback only unless `--allow-insecure`) or `jwt` (who has a token).
     pub auth: Auth,
     /// What signs tokens by HS256: at least 32 bytes. Either this or `jwt_keys`, and only with `jwt`.
@@ -150,6 +154,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            metrics_listen: None,
             auth: Auth::None,
             jwt_secret: Passphrase::default(),
             jwt_keys: PathBuf::new(),
@@ -323,6 +328,15 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// An empty text is no address.
+fn address_or_nothing<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"an address"))
 }
 
 /// What a MySQL URL may have behind its `?`, other spellings of the library apart.

@@ -4,6 +4,7 @@ pub mod app;
 pub mod audit;
 pub mod cell;
 pub mod config;
+pub mod console;
 pub mod coupon;
 pub mod dev;
 pub mod durability;

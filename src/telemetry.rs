@@ -76,6 +76,7 @@ fn describe() {
         "Events whose rows MySQL lacks, until somebody retries or drops them"
     );
     describe_gauge!("firstcome_backlog_events", "Events appended and not yet persisted");
+    describe_gauge!("firstcome_backlog_bound_events", "Backlog at which new writes are refused");
     describe_gauge!("firstcome_events_bytes", "Memory of the event log in Redis");
     describe_gauge!("firstcome_redis_memory_bytes", "Memory that Redis uses");
     describe_gauge!(
@@ -96,6 +97,10 @@ fn describe() {
         "When the last audit finished, on any node; absent before the first"
     );
     describe_gauge!("firstcome_outbox_messages", "Messages that RabbitMQ has not confirmed yet");
+    describe_gauge!(
+        "firstcome_publish_lag_seconds",
+        "Age of the oldest message that the publisher has not had confirmed"
+    );
     describe_histogram!(
         "firstcome_publish_batch_seconds",
         "One batch of messages, from sending to the last confirm"

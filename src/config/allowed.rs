@@ -38,6 +38,7 @@ pub(super) const RANGES: &[(&str, RangeInclusive<u64>)] = &[
 /// What is allowed where it is no range of numbers.
 const FORMS: &[(&str, &str)] = &[
     ("listen", "an address such as 127.0.0.1:8080"),
+    ("metrics_listen", "nothing, or an address such as 127.0.0.1:9100"),
     ("auth", "none or jwt"),
     ("jwt_secret", "with auth = \"jwt\": a text of at least 32 bytes; or nothing, with jwt_keys"),
     ("jwt_keys", "with auth = \"jwt\": a file of public keys, PEM or JWKS; or nothing, with jwt_secret"),

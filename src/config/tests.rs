@@ -35,6 +35,7 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         ("cells", "3", "1 to 1"),
         ("cells", "many", "1 to 1"),
         ("listen", "nowhere", "127.0.0.1:8080"),
+        ("metrics_listen", "nowhere", "127.0.0.1:9100"),
         ("auth", "jwtt", "none or jwt"),
         ("trusted_proxies", "10.0.0.0/8,here", "10.0.0.0/8"),
         ("cors_origins", "https://shop.example/", "scheme, host"),

@@ -12,7 +12,7 @@ use super::{
     MysqlOptions, PrivateMysql, PrivateRabbitmq, PrivateRedis, RabbitmqOptions, RedisOptions, ServerBinaries,
     demo, ports, reaper,
 };
-use crate::app::{Engine, Role, check_exposure};
+use crate::app::{Engine, check_exposure};
 use crate::config::{Auth, Authorities, Secret, Settings};
 use crate::identity::Tokens;
 use crate::{mysql, telemetry};
@@ -110,7 +110,7 @@ pub async fn run(
     servers.name_in(&mut settings);
     settings.max_in_flight = settings.max_in_flight.max(1_024);
     mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await?;
-    let engine = Engine::start(settings.clone(), Role::All, true, telemetry::install_metrics()?).await?;
+    let engine = Engine::start_demo(settings.clone(), telemetry::install_metrics()?).await?;
     if !engine.wait_until_open(OPENING).await {
         bail!("the cell did not open within {OPENING:?}; see the log above");
     }

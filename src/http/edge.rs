@@ -33,7 +33,8 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 
 /// Answered whatever the load: an engine that is busy is not an engine that is dead.
-pub const NEVER_SHED: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/admin/overview"];
+pub const NEVER_SHED: [&str; 7] =
+    ["/healthz", "/readyz", "/metrics", "/admin/overview", "/console", "/console/stream", "/console/{file}"];
 
 /// Never told to come back later, however often a probe asks; some of those that are never shed.
 const NEVER_LIMITED: [&str; 2] = ["/healthz", "/readyz"];

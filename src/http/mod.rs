@@ -7,6 +7,7 @@ mod admin_products;
 mod admission;
 mod balance;
 mod caller;
+mod console;
 mod cors;
 mod coupons;
 mod edge;
@@ -21,6 +22,7 @@ mod operations;
 mod orders;
 mod overview;
 mod page;
+mod pages;
 mod path;
 mod payments;
 pub mod problem;
@@ -42,12 +44,16 @@ use axum::routing::{get, post, put};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::MySqlPool;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
+pub use console::Console;
+pub use operations::metrics_router;
 pub use serve::serve;
 pub use shared_reads::SharedReads;
 pub use sold_out::SoldOut;
 
 use crate::config::Settings;
+use crate::console::rush::Rush;
 use crate::identity::Tokens;
 use crate::scripts::Scripts;
 use crate::watermark::{CellWatch, Watermark};
@@ -73,6 +79,11 @@ pub struct AppState {
     pub started: Instant,
     /// Held by the audit that runs.
     pub audit_turn: Arc<Mutex<()>>,
+    pub console: Arc<Console>,
+    /// Shoppers that an operator can have come, and a shop to look at; in `dev`.
+    pub rush: Option<Arc<Rush>>,
+    /// Ends what has no end of its own.
+    pub stop: CancellationToken,
 }
 
 /// The state as handlers take it: one pointer, because it is cloned for every request.
@@ -80,7 +91,7 @@ type App = Arc<AppState>;
 
 /// All routes. Call it once the metrics recorder is installed.
 #[rustfmt::skip]
-pub fn router(state: AppState) -> Router {
+pub fn router(state: Arc<AppState>) -> Router {
     let wait = WaitPersisted {
         watermark: state.watermark.clone(),
         mysql: state.mysql.clone(),
@@ -88,7 +99,9 @@ pub fn router(state: AppState) -> Router {
     };
     let edge = Arc::new(Edge::new(&state.settings, state.tokens.clone()).waiting(wait));
     let document = openapi::Document::of(&state.settings);
-    Router::new()
+    // Of `dev` alone, and no part of the contract.
+    let demo = if state.rush.is_some() { demo_routes() } else { Router::new() };
+    demo
         .route("/users/{userId}",                  put(balance::create_user))
         .route("/users/{userId}/balance",          get(balance::get_balance).post(balance::charge))
         .route("/users/{userId}/balance/history",  get(balance::list_history))
@@ -121,8 +134,17 @@ pub fn router(state: AppState) -> Router {
         .route("/openapi.json",                    get(async || document))
         .route("/docs",                            get(openapi::docs::page))
         .route("/docs/{file}",                     get(openapi::docs::file))
+        .route("/console",                         get(pages::console))
+        .route("/console/stream",                  get(console::stream))
+        .route("/console/{file}",                  get(pages::console_file))
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
         .layer(from_fn_with_state(edge, every_request))
-        .with_state(Arc::new(state))
+        .with_state(state)
+}
+
+fn demo_routes() -> Router<App> {
+    let rush = post(console::start_rush).delete(console::stop_rush);
+    let pages = Router::new().route("/", get(pages::shop)).route("/shop/{file}", get(pages::shop_file));
+    pages.route("/console/rush", rush)
 }

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use futures::future::join_all;
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
 use super::json::Json;
+use super::overview::{SHOWN_MAX, coupons_on_offer, products_on_sale};
+use super::problem::{Problem, ProblemKind};
 use crate::cell::{CellId, CellState, CellView, Epoch, Position};
 use crate::scripts::ScriptError;
 use crate::scripts::events_read::{EventsRead, events_read};
@@ -136,8 +141,47 @@ async fn why_not_selling(app: &App, cell: CellId, after: Position) -> (Option<St
     (Some(refused), None)
 }
 
-/// All metrics, in Prometheus' text format.
-pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (format, app.prometheus.render())
+/// All metrics, in Prometheus' text format; nowhere to be found where they have a listener of their own.
+pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    match app.settings.metrics_listen {
+        Some(_) => Err(ProblemKind::NotFound.into()),
+        None => Ok(rendered(app.prometheus.render() + &units_left(&app).await)),
+    }
+}
+
+/// The routes of that listener. A process that answers no calls has no `app`, and tells what it knows of itself.
+pub fn metrics_router(prometheus: PrometheusHandle, app: Option<App>) -> Router {
+    let metrics = async move || {
+        let left = match &app {
+            Some(app) => units_left(app).await,
+            None => String::new(),
+        };
+        rendered(prometheus.render() + &left)
+    };
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz))
+}
+
+fn rendered(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// What is left of what is on sale, read now: as gauges that somebody sets, those of a sale that is over would stay.
+/// Nothing where Redis does not answer.
+async fn units_left(app: &App) -> String {
+    let (products, coupons) = futures::join!(products_on_sale(&app.scripts), coupons_on_offer(&app.scripts));
+    let products = products.unwrap_or_default().into_iter().map(|it| (it.id.get(), it.stock));
+    let coupons = coupons.unwrap_or_default().into_iter().map(|it| (it.coupon_id.get(), it.remaining));
+    let mut text = String::new();
+    let mut family = |name: &str, help: &str, label: &str, left: Vec<(u64, i64)>| {
+        text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+        for (id, units) in left {
+            text += &format!("{name}{{{label}=\"{id}\"}} {units}\n");
+        }
+    };
+    let shown = format!("those with the lowest ids, at most {SHOWN_MAX}");
+    let help = format!("Units left of products on sale; {shown}");
+    family("firstcome_stock_units", &help, "product", products.collect());
+    let help = format!("Units left of campaigns that issue now; {shown}");
+    family("firstcome_coupon_units", &help, "coupon", coupons.collect());
+    text
 }

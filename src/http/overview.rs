@@ -29,7 +29,7 @@ use crate::telemetry::samples::samples;
 use crate::time;
 
 /// Products, and campaigns, that are shown; those with the lowest ids.
-const SHOWN_MAX: usize = 50;
+pub const SHOWN_MAX: usize = 50;
 
 /// Looked at to find them.
 const LOOKED_AT_MAX: usize = 200;
@@ -132,10 +132,11 @@ struct ProblemCount {
 
 pub async fn get_overview(State(app): State<App>, caller: Caller) -> Result<Json<Overview>, Problem> {
     caller.administers()?;
-    Ok(Json(overview(&app).await))
+    Ok(Json(overview(&app, &app.prometheus.render()).await))
 }
 
-async fn overview(app: &App) -> Overview {
+/// `rendered`: this node's metrics.
+pub async fn overview(app: &App, rendered: &str) -> Overview {
     // Fresh ones: what the node knows may be a second old.
     let views = match in_time(cells::read_all(&app.mysql)).await {
         Ok(rows) => rows.into_iter().map(|it| it.view).collect(),
@@ -149,8 +150,8 @@ async fn overview(app: &App) -> Overview {
     let audit = in_time(audits::last(&app.mysql));
     let ranking = ranking_top(&app.scripts, RANKED);
     let (cells, products, coupons, ranking, audit) =
-        futures::join!(cells, on_sale(app), issuing(&app.scripts), ranking, audit);
-    let (outcomes, problems) = counts(&app.prometheus.render());
+        futures::join!(cells, on_sale(app), coupons_on_offer(&app.scripts), ranking, audit);
+    let (outcomes, problems) = counts(rendered);
     Overview {
         at: Utc::now(),
         version: env!("CARGO_PKG_VERSION"),
@@ -193,9 +194,7 @@ async fn cell_overview(app: &App, cell: CellId, view: Option<&CellView>) -> Cell
 }
 
 async fn on_sale(app: &App) -> Result<Vec<OnSale>, ScriptError> {
-    let ProductPage { products, now_ms } = product_list(&app.scripts, 0, LOOKED_AT_MAX).await?;
-    let products: Vec<Product> =
-        products.into_iter().filter(|it| it.is_on_sale(now_ms)).take(SHOWN_MAX).collect();
+    let products = products_on_sale(&app.scripts).await?;
     let ids: Vec<ProductId> = products.iter().map(|it| it.id).collect();
     let supplied: BTreeMap<u64, i64> =
         in_time(books::supplied(&app.mysql, &ids)).await.unwrap_or_default().into_iter().collect();
@@ -210,7 +209,14 @@ async fn on_sale(app: &App) -> Result<Vec<OnSale>, ScriptError> {
     Ok(shown.collect())
 }
 
-async fn issuing(scripts: &Scripts) -> Result<Vec<Coupon>, ScriptError> {
+/// Those in their sale window, sold out or not.
+pub async fn products_on_sale(scripts: &Scripts) -> Result<Vec<Product>, ScriptError> {
+    let ProductPage { products, now_ms } = product_list(scripts, 0, LOOKED_AT_MAX).await?;
+    Ok(products.into_iter().filter(|it| it.is_on_sale(now_ms)).take(SHOWN_MAX).collect())
+}
+
+/// Campaigns that issue now, exhausted or not.
+pub async fn coupons_on_offer(scripts: &Scripts) -> Result<Vec<Coupon>, ScriptError> {
     let (coupons, now) = (coupon_list(scripts, 0, LOOKED_AT_MAX).await?, Utc::now());
     let issuing = coupons.into_iter().filter(|it| it.starts_at <= now && now < it.ends_at);
     Ok(issuing.take(SHOWN_MAX).collect())

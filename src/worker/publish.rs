@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -133,6 +134,8 @@ async fn round(
 ) -> Result<Round, PublishRoundError> {
     let most = worker.settings.publish_batch_messages;
     let rows = outbox::waiting(&worker.mysql, cell, *behind, most).await?;
+    let lag = rows.first().map_or(0.0, |it| age_seconds(&it.payload));
+    metrics::gauge!("firstcome_publish_lag_seconds", "cell" => cell.to_string()).set(lag);
     if rows.is_empty() {
         return Ok(Round { sent: 0, confirmed: 0 });
     }
@@ -162,6 +165,16 @@ async fn round(
     outbox::confirm(&worker.mysql, cell, &confirmed, whole_batch).await?;
     metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
     Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
+}
+
+/// How long ago a message's order was what it tells.
+fn age_seconds(payload: &str) -> f64 {
+    #[derive(serde::Deserialize)]
+    struct Dated {
+        time: DateTime<Utc>,
+    }
+    let dated: Option<Dated> = serde_json::from_str(payload).ok();
+    dated.map_or(0.0, |it| (Utc::now() - it.time).as_seconds_f64().max(0.0))
 }
 
 fn count_refusals(reason: &'static str, messages: usize) {

@@ -16,13 +16,13 @@ pub fn firstcome() -> Command {
 }
 
 /// A `firstcome dev` with a data folder of its own.
-struct Dev {
+pub struct Dev {
     process: Child,
     folder: PathBuf,
 }
 
 impl Dev {
-    fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path) -> Self {
         let listen = format!("127.0.0.1:{}", firstcome::dev::ports::free().unwrap());
         let mut command = firstcome();
         command.args(["dev", "--listen", &listen, "--data-dir"]).arg(folder).stdout(Stdio::null());
@@ -31,7 +31,7 @@ impl Dev {
     }
 
     /// What `endpoints.json` says, once this process has written it.
-    async fn endpoints(&mut self) -> Value {
+    pub async fn endpoints(&mut self) -> Value {
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let text = std::fs::read_to_string(self.folder.join("endpoints.json")).unwrap_or_default();
@@ -44,12 +44,17 @@ impl Dev {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+
+    /// SIGKILL, and gone; its servers end with it.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 

@@ -40,7 +40,7 @@ const MONEY: For = For::OwnerWithMoney("user_not_found");
 /// In the order of the route table in `src/http/mod.rs`. `$` stands for the id of user 1's paid order, `$1` to `$3` for
 /// those of pending ones; the first holds coupon 3.
 #[rustfmt::skip]
-pub const CALLS: [Call; 35] = [
+pub const CALLS: [Call; 38] = [
     call("PUT",  "/users/{userId}",                 "/users/1",                 "", USER),
     call("GET",  "/users/{userId}/balance",         "/users/1/balance",         "", USER),
     call("POST", "/users/{userId}/balance",         "/users/1/balance",         r#"{"amount":1}"#, MONEY),
@@ -76,6 +76,9 @@ pub const CALLS: [Call; 35] = [
     call("GET",  "/openapi.json",                   "/openapi.json",            "", For::All),
     call("GET",  "/docs",                           "/docs",                    "", For::All),
     call("GET",  "/docs/{file}",                    "/docs/start.js",           "", For::All),
+    call("GET",  "/console",                        "/console",                 "", For::All),
+    call("GET",  "/console/stream",                 "/console/stream",          "", For::Admin),
+    call("GET",  "/console/{file}",                 "/console/console.js",      "", For::All),
 ];
 
 /// Method and route of all calls, by the route table as it is written: axum does not tell.

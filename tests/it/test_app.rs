@@ -300,13 +300,24 @@ impl Drop for TestApp {
 pub async fn read(request: reqwest::RequestBuilder) -> Answer {
     let response = request.timeout(PATIENCE).send().await.expect("an answer");
     let (status, headers) = (response.status(), response.headers().clone());
-    let text = response.text().await.expect("a body");
+    let is_stream = headers.get("content-type").is_some_and(|it| it == "text/event-stream");
+    let text = if is_stream { first_event(response).await } else { response.text().await.expect("a body") };
     let body = if text.is_empty() {
         Value::Null
     } else {
         serde_json::from_str(&text).unwrap_or(Value::String(text))
     };
     Answer { status, body, headers }
+}
+
+/// A stream has no end; its first event is its answer.
+async fn first_event(mut response: reqwest::Response) -> String {
+    let mut text = String::new();
+    while !text.contains("\n\n") {
+        let chunk = response.chunk().await.expect("a body").expect("an event");
+        text += std::str::from_utf8(&chunk).expect("text");
+    }
+    text
 }
 
 /// Takes all messages out of a queue, oldest first.

@@ -238,6 +238,40 @@ async fn a_refused_event_is_parked_alone() {
     app.abandon().await;
 }
 
+/// Goal: events that come one by one are not committed one by one, but at most every 20 ms.
+#[tokio::test]
+async fn events_that_come_one_by_one_are_committed_together() {
+    let mut app = shop(|_| ()).await;
+    app.stop_engine().await;
+    app.settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
+    let mut engine = EngineProcess::start(&app.settings, "all");
+    let client = reqwest::Client::new();
+    let url = format!("http://{}", app.settings.listen);
+    while !client.get(format!("{url}/readyz")).send().await.is_ok_and(|it| it.status().is_success()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let commits = async || -> f64 {
+        let metrics = client.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = metrics.lines().find(|it| it.starts_with("firstcome_persist_batch_events_count "));
+        line.map_or(0.0, |it| it.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    let (began, before) = (Instant::now(), commits().await);
+    let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
+    for _ in 0..300 {
+        let answer = client.post(format!("{url}/orders")).json(&order).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+    }
+    while app.count("SELECT COUNT(*) FROM orders").await < 300 {
+        assert!(began.elapsed() < Duration::from_secs(60), "they are written");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (made, most) = (commits().await - before, began.elapsed().as_secs_f64() / 0.020 + 2.0);
+    assert!(made >= 1.0 && made <= most && made < 300.0, "{made} commits of 300 events, at most {most:.0}");
+    assert!(engine.terminate().await);
+    app.start_engine().await;
+    app.finish().await;
+}
+
 /// Goal: SIGTERM answers the requests in flight and ends with success.
 #[tokio::test]
 async fn sigterm_finishes_what_is_in_flight() {

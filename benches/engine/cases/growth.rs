@@ -54,10 +54,10 @@ impl Cases<'_> {
             let writing: f64 = cpu_us.iter().map(|it| it.1).sum();
             row.cpu_us.extend(cpu_us);
             row.remark(format!(
-                "{} users, {products} products, {} events in MySQL, {} more waiting in the end; those at {}/s to MySQL and \
+                "{} users, {products} products, {} orders in MySQL, {} more waiting in the end; those at {}/s to MySQL and \
                  RabbitMQ",
                 thousands(users as f64),
-                thousands(start.persisted as f64),
+                thousands(start.published as f64),
                 thousands(placed as f64),
                 thousands(drained),
             ));

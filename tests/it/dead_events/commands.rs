@@ -312,6 +312,52 @@ async fn a_refund_is_not_told_before_its_payment() {
     app.finish().await;
 }
 
+/// The publisher goes on behind what it has confirmed. Goal: a payment's message that comes late, and its refund that
+/// waited for it, go out while later messages come all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_messages_go_out_while_others_come_all_the_time() {
+    let app = shop().await;
+    app.product_with(2, 1, 1_000_000).await;
+    app.user_with(4, 1_000_000).await;
+    refuse(&app, "ledger", "NEW.kind = 'payment' AND NEW.amount = -50").await;
+    let order = buy(&app, 1, 5).await;
+    assert_eq!(app.post(&format!("/orders/{order}/refund"), json!({})).await.status, StatusCode::OK);
+    app.drain_events().await;
+    allow(&app).await;
+    let rush = async {
+        let item = json!({"userId": 4, "items": [{"productId": 2, "quantity": 1}]});
+        loop {
+            assert_eq!(app.post("/orders", item.clone()).await.status, StatusCode::CREATED);
+        }
+    };
+    let told = async {
+        let (mut kinds, mut others) = (Vec::new(), 0);
+        let mut retried = false;
+        while kinds.len() < 2 {
+            for message in app.take_messages().await {
+                match message["data"]["orderId"] == json!(order) {
+                    true => kinds.push(message["type"].as_str().unwrap().to_owned()),
+                    false => others += 1,
+                }
+            }
+            // The publisher stands behind the late ones by then.
+            if !retried && others > 100 {
+                let retry = async { dead_events::retry(&app.connections().mysql, EventId { cell: CELL, seq: order / 1_024 }).await };
+                assert_eq!(retry.await.unwrap(), Resolved::Done);
+                retried = true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        kinds
+    };
+    let kinds = tokio::select! {
+        kinds = tokio::time::timeout(Duration::from_secs(120), told) => kinds.expect("they go out"),
+        () = rush => unreachable!("it goes on"),
+    };
+    assert!(kinds[0].ends_with("order.paid") && kinds[1].ends_with("order.refunded"), "{kinds:?}");
+    app.finish().await;
+}
+
 /// A publisher has read the messages around a dead event when that is retried. Goal: what it confirms afterwards are the
 /// messages it has read, and not the one that came in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

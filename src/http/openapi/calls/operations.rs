@@ -87,5 +87,25 @@ pub fn calls() -> Vec<Call> {
                 ["text/javascript", "text/css"].map(|it| (it, text(), json!("…"))),
             )
             .refuses(&[NotFound, Overloaded]),
+        Call::get("/console", "console", "The operations page, offline")
+            .says("It shows what `GET /console/stream` tells, and asks for a token where one is needed.")
+            .of(Noun::Operations, Access::Everybody)
+            .gives(200, "The page", [("text/html", text(), json!("<!doctype html>…"))]),
+        Call::get("/console/stream", "console_stream", "What operators look at, once a second until the node ends")
+            .says(
+                "Server-sent events named `tick`; the data of each is what `GET /admin/overview` gives, and `durations`: the \
+                 buckets of answers by route, method and status since the node started.",
+            )
+            .of(Noun::Operations, Access::Admin)
+            .gives(200, "Events", [("text/event-stream", text(), json!("event: tick\ndata: {\"cells\":[]}\n\n"))])
+            .refuses(&[Overloaded]),
+        Call::get("/console/{file}", "console_file", "A file of that page")
+            .of(Noun::Operations, Access::Everybody)
+            .gives(
+                200,
+                "A script or a style sheet",
+                ["text/javascript", "text/css"].map(|it| (it, text(), json!("…"))),
+            )
+            .refuses(&[NotFound]),
     ]
 }

@@ -1,0 +1,279 @@
+//! A rush to look at: shoppers who come to this node over HTTP like any others, look, claim a coupon and buy.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use futures::StreamExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Most shoppers of one rush.
+pub const SHOPPERS_MAX: u64 = 20_000;
+
+/// How long they take to arrive, so that there is something to look at.
+const ARRIVAL: Duration = Duration::from_secs(20);
+
+/// Shoppers who wait for an answer at the same moment.
+const AT_ONCE: usize = 256;
+
+/// Their ids begin here, far from those of people who try the shop.
+const FIRST_USER: u64 = 10_000_000;
+
+/// What each of them brings, in minor units, where they have less.
+const MONEY: u64 = 500_000;
+
+/// The campaign that a rush is about, and what it takes off.
+const COUPON: u64 = 900;
+const DISCOUNT: u64 = 1_000;
+
+/// Units that a product has at least when a rush begins, for each hundred shoppers.
+const STOCK_PER_HUNDRED: u64 = 8;
+
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often a shopper asks again who was told to come later.
+const TRIES: u32 = 5;
+
+/// How far a rush has come.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RushView {
+    pub running: bool,
+    /// How many come in all.
+    pub shoppers: u64,
+    /// Of them, who have left again.
+    pub done: u64,
+    pub paid: u64,
+    pub claimed: u64,
+    /// Told that a product or the coupons are sold out.
+    pub sold_out: u64,
+    /// Told another reason.
+    pub refused: u64,
+    /// Told nothing, or an error of the engine, also when they asked again.
+    pub failed: u64,
+}
+
+#[derive(Default)]
+struct Counts {
+    running: AtomicBool,
+    shoppers: AtomicU64,
+    done: AtomicU64,
+    paid: AtomicU64,
+    claimed: AtomicU64,
+    sold_out: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Shoppers on demand.
+pub struct Rush {
+    client: Client<HttpConnector, Body>,
+    url: String,
+    counts: Counts,
+    stop: Mutex<CancellationToken>,
+}
+
+struct Reply {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Rush {
+    /// For the node at `address`.
+    pub fn new(address: SocketAddr) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let (counts, stop) = (Counts::default(), Mutex::default());
+        Self { client, url: format!("http://{address}"), counts, stop }
+    }
+
+    pub fn view(&self) -> RushView {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { running, shoppers, done, paid, claimed, sold_out, refused, failed } = &self.counts;
+        RushView {
+            running: running.load(Ordering::Relaxed),
+            shoppers: of(shoppers),
+            done: of(done),
+            paid: of(paid),
+            claimed: of(claimed),
+            sold_out: of(sold_out),
+            refused: of(refused),
+            failed: of(failed),
+        }
+    }
+
+    /// Has so many shoppers come; nothing where some are under way. `stop` ends it too.
+    pub fn start(self: &Arc<Self>, shoppers: u64, stop: CancellationToken) {
+        if self.counts.running.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let Counts { done, paid, claimed, sold_out, refused, failed, .. } = &self.counts;
+        for count in [done, paid, claimed, sold_out, refused, failed] {
+            count.store(0, Ordering::Relaxed);
+        }
+        self.counts.shoppers.store(shoppers, Ordering::Relaxed);
+        *self.stop.lock().expect("no panic while held") = stop.clone();
+        let rush = self.clone();
+        tokio::spawn(async move {
+            if let Some(Err(error)) = stop.run_until_cancelled(rush.run(shoppers)).await {
+                tracing::warn!(error = format!("{error:#}"), "the rush ended early");
+            }
+            rush.counts.running.store(false, Ordering::SeqCst);
+        });
+    }
+
+    pub fn stop(&self) {
+        self.stop.lock().expect("no panic while held").cancel();
+    }
+
+    async fn run(&self, shoppers: u64) -> anyhow::Result<()> {
+        let wares = self.lay_out(shoppers).await.context("the shop could not be filled")?;
+        let wares = &wares;
+        let run = Uuid::now_v7();
+        let between = ARRIVAL.div_f64(shoppers as f64);
+        let begun = tokio::time::Instant::now();
+        let arrivals = futures::stream::iter(0..shoppers).then(|number| async move {
+            tokio::time::sleep_until(begun + between.mul_f64(number as f64)).await;
+            number
+        });
+        arrivals
+            .for_each_concurrent(AT_ONCE, |number| async move {
+                if self.shop(number, wares, run).await.is_none() {
+                    self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                }
+                self.counts.done.fetch_add(1, Ordering::Relaxed);
+            })
+            .await;
+        Ok(())
+    }
+
+    /// Opens a campaign for half of the shoppers, and fills what is nearly sold out. Returns what can be bought: a line of
+    /// an order for each.
+    async fn lay_out(&self, shoppers: u64) -> anyhow::Result<Vec<Value>> {
+        let campaigns = self.ask(Method::GET, "/coupons?limit=200", None, None).await?.body;
+        let mine = campaigns.as_array().into_iter().flatten().find(|it| it["couponId"] == COUPON);
+        let left = |it: &Value| it["quantity"].as_u64().unwrap_or(0) - it["remaining"].as_u64().unwrap_or(0);
+        let quantity = mine.map_or(0, left) + shoppers.div_ceil(2);
+        let campaign = json!({
+            "name": "Rush: 1,000 off", "discount": {"kind": "fixed", "value": DISCOUNT}, "quantity": quantity,
+            "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2999-01-01T00:00:00Z",
+        });
+        self.must(Method::PUT, &format!("/admin/coupons/{COUPON}"), campaign).await?;
+
+        let products = self.ask(Method::GET, "/products?limit=200", None, None).await?.body;
+        let least = (shoppers * STOCK_PER_HUNDRED / 100).max(10);
+        let mut wares = Vec::new();
+        for product in products.as_array().context("a list of products")? {
+            let id = &product["id"];
+            let options = product["options"].as_array().filter(|it| !it.is_empty());
+            let skus = options.map_or_else(|| vec![product], |it| it.iter().collect());
+            for sku in skus {
+                let mut line = json!({"productId": id, "quantity": 1});
+                let mut delta = json!({"delta": least});
+                if options.is_some() {
+                    line["optionId"] = sku["id"].clone();
+                    delta["optionId"] = sku["id"].clone();
+                }
+                if sku["stock"].as_u64().unwrap_or(0) < least {
+                    self.must(Method::POST, &format!("/admin/products/{id}/stock"), delta).await?;
+                }
+                wares.push(line);
+            }
+        }
+        anyhow::ensure!(!wares.is_empty(), "nothing is listed");
+        Ok(wares)
+    }
+
+    /// What one of them does; none: the engine gave no answer to go on with.
+    async fn shop(&self, number: u64, wares: &[Value], run: Uuid) -> Option<()> {
+        let user = FIRST_USER + number;
+        let made = self.patiently(Method::PUT, &format!("/users/{user}"), None, None).await?;
+        let balance = made.body["balance"].as_u64().unwrap_or(0);
+        if balance < MONEY / 2 {
+            let charge = json!({"amount": MONEY});
+            let key = format!("rush-{run}-{number}-charge");
+            self.patiently(Method::POST, &format!("/users/{user}/balance"), Some(charge), Some(key)).await?;
+        }
+        self.patiently(Method::GET, "/products?limit=20", None, None).await?;
+
+        let claim = json!({"userId": user, "couponId": COUPON});
+        let key = format!("rush-{run}-{number}-claim");
+        let claim = self.patiently(Method::POST, "/coupons", Some(claim), Some(key)).await?;
+        if claim.status.is_success() {
+            self.counts.claimed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count_refusal(&claim);
+
+        let line = &wares[number as usize % wares.len()];
+        let mut order = json!({"userId": user, "items": [line]});
+        if claim.status.is_success() {
+            order["couponId"] = COUPON.into();
+        }
+        let key = format!("rush-{run}-{number}-order");
+        let order = self.patiently(Method::POST, "/orders", Some(order), Some(key)).await?;
+        if order.status == StatusCode::CREATED {
+            self.counts.paid.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count_refusal(&order);
+        Some(())
+    }
+
+    fn count_refusal(&self, reply: &Reply) {
+        if reply.status.is_client_error() {
+            let code = reply.body["code"].as_str().unwrap_or_default();
+            let sold_out = matches!(code, "out_of_stock" | "coupon_sold_out");
+            let count = if sold_out { &self.counts.sold_out } else { &self.counts.refused };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn must(&self, method: Method, path: &str, body: Value) -> anyhow::Result<()> {
+        let reply = self.ask(method, path, Some(body), None).await?;
+        anyhow::ensure!(reply.status.is_success(), "{path}: {} {}", reply.status, reply.body);
+        Ok(())
+    }
+
+    /// Asks again, under the same key, where the engine was busy or an answer did not come.
+    async fn patiently(&self, method: Method, path: &str, body: Option<Value>, key: Option<String>) -> Option<Reply> {
+        for tried in 0..TRIES {
+            if let Ok(reply) = self.ask(method.clone(), path, body.clone(), key.as_deref()).await
+                && !reply.status.is_server_error()
+                && reply.status != StatusCode::TOO_MANY_REQUESTS
+            {
+                return Some(reply);
+            }
+            tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(tried)).await;
+        }
+        None
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> anyhow::Result<Reply> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        let answer = self.client.request(request.body(body)?).await?;
+        let status = answer.status();
+        let bytes = to_bytes(Body::new(answer.into_body()), ANSWER_BYTES_MAX).await?;
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
+        Ok(Reply { status, body })
+    }
+}
