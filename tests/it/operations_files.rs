@@ -191,7 +191,8 @@ fn the_compose_file_publishes_on_loopback_only() {
         }
     }
     let meant = [("firstcome", "8080"), ("grafana", "3000"), ("prometheus", "9090"), ("rabbitmq", "15672")];
-    assert_eq!(published, meant.map(|(name, port)| (name.to_owned(), port.to_owned())).into());
+    let meant = meant.map(|(name, port)| (name.to_owned(), port.to_owned()));
+    assert_eq!(published, BTreeSet::from(meant));
     let environment = &compose()["services"]["grafana"]["environment"];
     assert_eq!(environment["GF_AUTH_ANONYMOUS_ENABLED"], "false");
     assert!(environment.get("GF_SECURITY_ADMIN_PASSWORD").is_some());
