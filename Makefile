@@ -8,15 +8,17 @@
 # sleeps for half a minute or a minute). CONTRIBUTING.md says more.
 # bench reads BENCH_SECONDS (each load, 10), BENCH_ONLY (unit, growth, burst, aof, reads, claims, latency, overload,
 # sustained, ready, alternative, with commas between them; else all) and what docs/performance.md says.
+# loadtest reads SCENARIO (a name of loadtest/*.js) and what loadtest/README.md says: BASE_URL, VUS, RATE, DURATION, STOCK …
 # fuzz-api makes a Python environment in the target folder, once, from the package index.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 ARGS ?=
+SCENARIO ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-faults test-mutants test-upgrade fuzz-api lint
+.PHONY: help setup run test bench test-faults test-mutants test-upgrade loadtest fuzz-api lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +46,9 @@ test-upgrade: setup ## the release before and this one on the same data at once 
 bench: setup ## measure the engine against its parts, their bound and the usual way, in one run (docs/performance.md)
 	cargo build --locked --release --example row_lock
 	cargo bench --locked --bench engine
+
+loadtest: ## run a k6 scenario against a running engine (SCENARIO=flash_sale; loadtest/README.md)
+	@sh loadtest/run.sh $(SCENARIO)
 
 fuzz-api: ## compare the API with its OpenAPI document, by schemathesis (MAX_EXAMPLES=200: longer)
 	@sh ops/setup.sh fuzz-api

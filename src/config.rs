@@ -183,7 +183,7 @@ impl Default for Settings {
             backlog_bound_bytes: 1 << 30,
             memory_bound_percent: 90,
             persist_batch_events: 2_048,
-            publish_batch_messages: 1_000,
+            publish_batch_messages: 4_096,
             publish_timeout_ms: 10_000,
             max_in_flight: 2_048,
             max_connections: 16_384,

@@ -12,24 +12,37 @@ pub struct Asset {
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-macro_rules! asset {
-    ($folder:literal, $name:literal, $content_type:expr) => {
-        Asset {
-            name: $name,
-            content_type: $content_type,
-            text: include_str!(concat!($folder, $name)),
-        }
+/// The files of a page, by the folder they lie in.
+macro_rules! assets {
+    ($folder:literal: $(($name:literal, $content_type:expr)),* $(,)?) => {
+        &[$(Asset { name: $name, content_type: $content_type, text: include_str!(concat!($folder, $name)) }),*]
     };
 }
 
 pub const CONSOLE: &str = include_str!("console.html");
-pub const CONSOLE_FILES: &[Asset] = &[
-    asset!("", "console.css", CSS),
-    asset!("", "console.js", JS),
+pub const CONSOLE_FILES: &[Asset] = assets!["":
+    ("audit.js", JS),
+    ("charts.js", JS),
+    ("console.css", CSS),
+    ("console.js", JS),
+    ("dom.js", JS),
+    ("format.js", JS),
+    ("panels.js", JS),
+    ("rush.js", JS),
+    ("stream.js", JS),
+    ("tick.js", JS),
+    ("uPlot.iife.min.js", JS),
+    ("uPlot.min.css", CSS),
 ];
 
 pub const SHOP: &str = include_str!("shop/shop.html");
-pub const SHOP_FILES: &[Asset] = &[
-    asset!("shop/", "shop.css", CSS),
-    asset!("shop/", "shop.js", JS),
+pub const SHOP_FILES: &[Asset] = assets!["shop/":
+    ("api.js", JS),
+    ("page.js", JS),
+    ("pictures.js", JS),
+    ("rules.js", JS),
+    ("shop.css", CSS),
+    ("shop.js", JS),
+    ("views.js", JS),
+    ("words.js", JS),
 ];
