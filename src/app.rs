@@ -161,7 +161,8 @@ impl Engine {
         let mut metrics_listener = None;
         if let Some(address) = settings.metrics_listen {
             let listener = TcpListener::bind(address).await;
-            metrics_listener = Some(listener.with_context(|| format!("cannot listen on {address} (metrics_listen)"))?);
+            metrics_listener =
+                Some(listener.with_context(|| format!("cannot listen on {address} (metrics_listen)"))?);
         }
         let connections = connect(settings).await?;
         let Connections { settings, scripts, mysql } = &connections;

@@ -105,9 +105,9 @@ pub struct Settings {
     pub backlog_bound_bytes: u64,
     /// Share of Redis's `maxmemory` in percent, beyond which new writes get 503. Default 90; allowed 10 to 100.
     pub memory_bound_percent: u8,
-    /// Most events in one MySQL transaction. Default 2,000; allowed 1 to 10,000.
+    /// Most events in one MySQL transaction. Default 2,048; allowed 1 to 10,000.
     pub persist_batch_events: usize,
-    /// Messages on their way to RabbitMQ at once. Default 1,000; allowed 1 to 10,000.
+    /// Messages on their way to RabbitMQ at once. Default 4,096; allowed 1 to 10,000.
     pub publish_batch_messages: usize,
     /// Longest wait for RabbitMQ's confirms, in milliseconds. Default 10,000; allowed 100 to 600,000.
     pub publish_timeout_ms: u64,
@@ -336,7 +336,9 @@ fn address_or_nothing<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Optio
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"an address"))
+    text.parse()
+        .map(Some)
+        .map_err(|_| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"an address"))
 }
 
 /// What a MySQL URL may have behind its `?`, other spellings of the library apart.

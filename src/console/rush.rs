@@ -245,7 +245,13 @@ impl Rush {
     }
 
     /// Asks again, under the same key, where the engine was busy or an answer did not come.
-    async fn patiently(&self, method: Method, path: &str, body: Option<Value>, key: Option<String>) -> Option<Reply> {
+    async fn patiently(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: Option<String>,
+    ) -> Option<Reply> {
         for tried in 0..TRIES {
             if let Ok(reply) = self.ask(method.clone(), path, body.clone(), key.as_deref()).await
                 && !reply.status.is_server_error()
@@ -258,7 +264,13 @@ impl Rush {
         None
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> anyhow::Result<Reply> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: Option<&str>,
+    ) -> anyhow::Result<Reply> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(key) = key {
             request = request.header("idempotency-key", key);

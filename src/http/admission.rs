@@ -8,6 +8,7 @@ pub struct Admission {
     in_flight: AtomicUsize,
     most: usize,
     shed: metrics::Counter,
+    told: metrics::Gauge,
 }
 
 /// A request that was let in; its place is free again when this is dropped.
@@ -21,13 +22,16 @@ impl Admission {
         );
         let shed = metrics::counter!("firstcome_http_shed_requests_total");
         shed.increment(0);
-        Self { in_flight: AtomicUsize::new(0), most, shed }
+        metrics::describe_gauge!("firstcome_http_requests_in_flight", "Requests that are worked on");
+        let told = metrics::gauge!("firstcome_http_requests_in_flight");
+        Self { in_flight: AtomicUsize::new(0), most, shed, told }
     }
 
     /// Lets a request in, or counts it as shed.
     pub fn enter(&self) -> Option<InFlight<'_>> {
         // Counted first and given back when over, so that two cannot take the last place.
         if self.in_flight.fetch_add(1, Ordering::Relaxed) < self.most {
+            self.told.increment(1);
             return Some(InFlight(self));
         }
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -39,6 +43,7 @@ impl Admission {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.told.decrement(1);
     }
 }
 

@@ -79,11 +79,12 @@ pub async fn stream(
     let mut pace = tokio::time::interval(PAUSE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped = app.stop.clone().cancelled_owned();
-    let ticks = stream::unfold((app, pace, place), async |(app, mut pace, place): (App, _, OwnedSemaphorePermit)| {
-        pace.tick().await;
-        let event = Event::default().event("tick").data(&*tick(&app).await);
-        Some((Ok(event), (app, pace, place)))
-    });
+    let ticks =
+        stream::unfold((app, pace, place), async |(app, mut pace, place): (App, _, OwnedSemaphorePermit)| {
+            pace.tick().await;
+            let event = Event::default().event("tick").data(&*tick(&app).await);
+            Some((Ok(event), (app, pace, place)))
+        });
     Ok(Sse::new(ticks.take_until(stopped)))
 }
 
@@ -112,7 +113,8 @@ fn durations(rendered: &str) -> Vec<Durations> {
     for sample in samples(rendered).filter(|it| it.name == "firstcome_http_request_duration_seconds_bucket") {
         let label = |name| sample.label(name).unwrap_or_default();
         let (route, method, status) = (label("route"), label("method"), label("status"));
-        let known = all.iter_mut().rfind(|it| it.route == route && it.method == method && it.status == status);
+        let known =
+            all.iter_mut().rfind(|it| it.route == route && it.method == method && it.status == status);
         let of = match known {
             Some(known) => known,
             None => {

@@ -54,7 +54,9 @@ async fn the_stream_tells_what_happens() {
     }
     assert!(first.get("rush").is_none(), "in dev only");
     let paid = |tick: &Value| -> u64 {
-        let of_orders = |it: &&Value| (&it["route"], &it["method"], &it["status"]) == (&json!("/orders"), &json!("POST"), &json!("201"));
+        let of_orders = |it: &&Value| {
+            (&it["route"], &it["method"], &it["status"]) == (&json!("/orders"), &json!("POST"), &json!("201"))
+        };
         let durations = tick["durations"].as_array().unwrap().iter().find(of_orders);
         durations.map_or(0, |it| {
             let (bounds, counts) = (it["upperSeconds"].as_array().unwrap(), it["counts"].as_array().unwrap());
@@ -90,7 +92,9 @@ async fn a_stream_ends_with_its_node() {
     assert!(ticks.next().await.is_some());
     let ended = async { while ticks.next().await.is_some() {} };
     let stopping = app.stop_engine();
-    tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(ended, stopping) }).await.expect("it ends at once");
+    tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(ended, stopping) })
+        .await
+        .expect("it ends at once");
     app.start_engine().await;
     app.finish().await;
 }
@@ -148,7 +152,9 @@ async fn the_console_needs_no_network() {
 #[tokio::test]
 async fn what_dev_adds_is_nowhere_else() {
     let app = TestApp::start().await;
-    for (method, path) in [(Method::GET, "/"), (Method::GET, "/shop/shop.js"), (Method::DELETE, "/console/rush")] {
+    for (method, path) in
+        [(Method::GET, "/"), (Method::GET, "/shop/shop.js"), (Method::DELETE, "/console/rush")]
+    {
         let answer = app.send(method.clone(), path, &[], String::new()).await;
         assert!(["not_found", "method_not_allowed"].contains(&answer.code()), "{method} {path}: {answer:?}");
     }
@@ -183,7 +189,8 @@ async fn metrics_can_have_a_listener_of_their_own() {
         let own: std::net::SocketAddr = port();
         let change = |command: &mut Command| _ = command.env("FIRSTCOME_METRICS_LISTEN", own.to_string());
         let mut engine = EngineProcess::start_with(&app.settings, role, change);
-        let told = async |url: String| reqwest::get(url).await.ok().filter(|it| it.status() == StatusCode::OK);
+        let told =
+            async |url: String| reqwest::get(url).await.ok().filter(|it| it.status() == StatusCode::OK);
         let metrics = loop {
             match told(format!("http://{own}/metrics")).await {
                 Some(answer) => break answer.text().await.unwrap(),

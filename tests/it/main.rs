@@ -41,6 +41,7 @@ mod limits;
 mod memory_bounds;
 mod model;
 mod openapi;
+mod operations_files;
 mod order_place;
 mod overview;
 mod pending_orders;

@@ -85,9 +85,12 @@ fn redis_is_as_dev_starts_it() {
     let command = texts(&service["command"]);
     assert_eq!(command[0], "redis-server");
     assert!(texts(&service["volumes"]).contains(&&*format!("./ops/redis.conf:{}:ro", command[1])));
-    let file = include_str!("../../ops/redis.conf").lines().filter(|it| !it.is_empty() && !it.starts_with('#'));
-    let mut here: BTreeMap<&str, &str> =
-        file.map(|it| it.split_once(' ').expect("a name and a value")).map(|(n, v)| (n, unquoted(v))).collect();
+    let file =
+        include_str!("../../ops/redis.conf").lines().filter(|it| !it.is_empty() && !it.starts_with('#'));
+    let mut here: BTreeMap<&str, &str> = file
+        .map(|it| it.split_once(' ').expect("a name and a value"))
+        .map(|(n, v)| (n, unquoted(v)))
+        .collect();
     for pair in command[2..].chunks(2) {
         let name = pair[0].strip_prefix("--").expect("a name");
         assert!(OWN.contains(&name), "{name}: durable settings are in the file");

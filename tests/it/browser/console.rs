@@ -19,9 +19,14 @@ async fn the_console_shows_a_rush() {
     let points = visit.until("document.querySelector('#orders-per-second').dataset.points").await;
     visit.until("document.querySelector('#refusals').innerText.includes('sold_out') || document.querySelector('#refusals').innerText.includes('out_of_stock')").await;
     visit.photograph("console-rush").await;
-    let later = format!("Number(document.querySelector('#orders-per-second').dataset.points) > {}", number(&points) + 3.0);
+    let later = format!(
+        "Number(document.querySelector('#orders-per-second').dataset.points) > {}",
+        number(&points) + 3.0
+    );
     visit.until(&later).await;
-    visit.until("document.querySelector('#rush-start') && !document.querySelector('#rush-start').disabled").await;
+    visit
+        .until("document.querySelector('#rush-start') && !document.querySelector('#rush-start').disabled")
+        .await;
 
     // Quiet again: what is shown is what the API says.
     let products = visit.get("/products?limit=200").await;

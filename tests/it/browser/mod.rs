@@ -40,7 +40,11 @@ impl Visit {
         let http = dev.endpoints().await["http"].as_str().unwrap().to_owned();
         let port = ports::free().unwrap();
         let mut command = Command::new(DRIVER);
-        command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        command
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null());
         let driver = command.spawn().expect("chromedriver is there: `make setup` installs it");
         if let Some(reaper) = reaper::installed() {
             reaper.watch(driver.id()).unwrap();
@@ -76,8 +80,14 @@ impl Visit {
         let deadline = Instant::now() + PATIENCE;
         let script = format!("return ({expression});");
         loop {
-            let value = self.page.execute(&script, Vec::new()).await.unwrap_or_else(|error| panic!("{expression}: {error}"));
-            let is_true = !matches!(&value, Value::Null | Value::Bool(false)) && value != json!(0) && value != json!("");
+            let value = self
+                .page
+                .execute(&script, Vec::new())
+                .await
+                .unwrap_or_else(|error| panic!("{expression}: {error}"));
+            let is_true = !matches!(&value, Value::Null | Value::Bool(false))
+                && value != json!(0)
+                && value != json!("");
             if is_true {
                 return value;
             }
@@ -90,9 +100,21 @@ impl Visit {
         }
     }
 
+    /// Clicks as soon as that is possible: what is told of the last click may lie above it for a moment.
     pub async fn click(&self, css: &str) {
-        self.until(&format!("document.querySelector({css:?}) && !document.querySelector({css:?}).disabled")).await;
-        self.page.find(Locator::Css(css)).await.unwrap().click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        self.until(&format!("document.querySelector({css:?}) && !document.querySelector({css:?}).disabled"))
+            .await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let script = format!("document.querySelector({css:?})?.scrollIntoView({{block: 'center'}})");
+            self.page.execute(&script, Vec::new()).await.unwrap();
+            let clicked = async { self.page.find(Locator::Css(css)).await?.click().await };
+            match clicked.await {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < deadline, "{css}: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub async fn fill(&self, css: &str, text: &str) {

@@ -28,7 +28,9 @@ async fn a_shopper_buys() {
     visit.click(&format!("{} button.buy", product(3))).await;
     visit.until("document.querySelector('li.order[data-status=\"paid\"]') !== null").await;
     assert_eq!(stock(&visit, 3).await, before - 1);
-    visit.until(&format!("document.querySelector('{}').dataset.stock === '{}'", product(3), before - 1)).await;
+    visit
+        .until(&format!("document.querySelector('{}').dataset.stock === '{}'", product(3), before - 1))
+        .await;
 
     visit.click(&format!("{} button.order-later", product(5))).await;
     visit.click("li.order[data-status=\"pending\"] button.pay").await;
@@ -44,14 +46,30 @@ async fn a_shopper_buys() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shopper_is_told_why_not() {
     let visit = Visit::start("ko").await;
-    let put = async |id: u64, body: Value| visit.ask(reqwest::Method::PUT, &format!("/admin/products/{id}"), Some(body)).await;
+    let put = async |id: u64, body: Value| {
+        visit.ask(reqwest::Method::PUT, &format!("/admin/products/{id}"), Some(body)).await
+    };
     let at = |seconds: i64| (chrono::Utc::now() + chrono::Duration::seconds(seconds)).to_rfc3339();
     put(20, json!({"name": "Last one", "price": 1_000, "stock": 1})).await;
-    put(21, json!({"name": "Soon", "price": 1_000, "stock": 5, "saleStartsAt": at(20), "saleEndsAt": at(600)})).await;
-    put(22, json!({"name": "Ends", "price": 1_000, "stock": 5, "saleStartsAt": at(-60), "saleEndsAt": at(25)})).await;
+    put(
+        21,
+        json!({"name": "Soon", "price": 1_000, "stock": 5, "saleStartsAt": at(20), "saleEndsAt": at(600)}),
+    )
+    .await;
+    put(
+        22,
+        json!({"name": "Ends", "price": 1_000, "stock": 5, "saleStartsAt": at(-60), "saleEndsAt": at(25)}),
+    )
+    .await;
     visit.open("/").await;
     visit.until("document.querySelector('#shop').dataset.state === 'ready'").await;
-    let sale = |id: u64, is: &str| format!("document.querySelector('{}') && document.querySelector('{}').dataset.sale === '{is}'", product(id), product(id));
+    let sale = |id: u64, is: &str| {
+        format!(
+            "document.querySelector('{}') && document.querySelector('{}').dataset.sale === '{is}'",
+            product(id),
+            product(id)
+        )
+    };
     visit.until(&sale(21, "soon")).await;
     visit.until(&format!("document.querySelector('{} .countdown') && document.querySelector('{} .countdown').innerText.trim()", product(21), product(21))).await;
 

@@ -342,7 +342,10 @@ async fn late_messages_go_out_while_others_come_all_the_time() {
             }
             // The publisher stands behind the late ones by then.
             if !retried && others > 100 {
-                let retry = async { dead_events::retry(&app.connections().mysql, EventId { cell: CELL, seq: order / 1_024 }).await };
+                let retry = async {
+                    dead_events::retry(&app.connections().mysql, EventId { cell: CELL, seq: order / 1_024 })
+                        .await
+                };
                 assert_eq!(retry.await.unwrap(), Resolved::Done);
                 retried = true;
             }
