@@ -18,7 +18,7 @@ SCENARIO ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench test-faults test-mutants test-upgrade loadtest fuzz-api lint
+.PHONY: help setup run test test-pages bench test-faults test-mutants test-upgrade loadtest fuzz-api lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,12 @@ run: setup ## build the release and start it with private servers and a demo cat
 test: ## run all tests, against private servers and in a browser
 	@sh ops/setup.sh test
 	cargo test $(ARGS)
+
+test-pages: ## test the scripts of the pages, and check the types of the k6 scenarios (Node.js; the npm registry once)
+	@sh ops/setup.sh test-pages
+	node --test src/console/console.test.js src/console/shop/shop.test.js
+	npm ci --prefix loadtest --no-audit --no-fund --silent
+	npm run --prefix loadtest check
 
 test-faults: setup ## kill, cut and stop servers and engines under load, and check what was acknowledged
 	cargo test --test it faults::what_was_acknowledged_survives_faults -- --ignored --nocapture

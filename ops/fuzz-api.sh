@@ -72,8 +72,9 @@ done
 url=$("$venv/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["http"])' "$work/data/endpoints.json")
 
 "$venv/bin/python" ops/fuzz_api.py validate "$url"
+# The stream has no end that could be waited for.
 SCHEMATHESIS_HOOKS=ops.fuzz_api PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 \
-  "$venv/bin/st" --config-file ops/fuzz-api.toml --no-color run "$url/openapi.json" \
+  "$venv/bin/st" --config-file ops/fuzz-api.toml --no-color run "$url/openapi.json" --exclude-path /console/stream \
   --max-examples "${MAX_EXAMPLES:-50}" ${SEED:+--seed "$SEED"}
 
 "$venv/bin/python" ops/fuzz_api.py reached "$url"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what `make run`, `make test` and `make fuzz-api` need is on this machine: cargo, make, a C compiler and
-# the programs of the three servers; called as `setup.sh test`, Chromium with its driver and Prometheus too, and as
-# `setup.sh fuzz-api` Python's venv module. Installs what is missing with apt-get where it may; never starts, stops or
+# the programs of the three servers; called as `setup.sh test`, Chromium with its driver and Prometheus too, as
+# `setup.sh test-pages` Node.js, and as `setup.sh fuzz-api` Python's venv module. Installs what is missing with apt-get where it may; never starts, stops or
 # configures a server.
 #
 # Exit codes: 0 all is there; 2 Rust is missing; 3 something is missing that cannot be installed from here;
@@ -55,6 +55,10 @@ look() {
     # Korean pages want letters.
     [ -e /usr/share/fonts/truetype/nanum/NanumGothic.ttf ] || missing="$missing fonts-nanum"
     need '' '' prometheus prometheus
+  fi
+  if [ "${1:-}" = test-pages ]; then
+    need '' '' nodejs node
+    need '' '' npm npm
   fi
   # Debian's python3 has no ensurepip; venv needs it.
   if [ "${1:-}" = fuzz-api ] && ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then

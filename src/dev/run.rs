@@ -227,6 +227,9 @@ fn lock(folder: &Path) -> anyhow::Result<std::fs::File> {
 fn welcome(address: SocketAddr, folder: &Path) -> String {
     format!(
         "\nfirstcome sells on http://{address}\n\n  \
+         shop       http://{address}/\n  \
+         console    http://{address}/console    press \"Start a rush\" and watch\n  \
+         API        http://{address}/docs\n  \
          products   curl -s http://{address}/products\n  \
          buy one    curl -s -X POST http://{address}/orders -H 'Content-Type: application/json' \
          -H \"Idempotency-Key: $(date +%s%N)\" \

@@ -12,8 +12,18 @@ use crate::contract::assert_told;
 use crate::test_app::{CELL, TestApp};
 
 /// Calls about the engine itself, which are no part of the shop.
-const OPERATIONS: [&str; 7] =
-    ["/healthz", "/readyz", "/metrics", "/admin/overview", "/openapi.json", "/docs", "/docs/{file}"];
+const OPERATIONS: [&str; 10] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/admin/overview",
+    "/openapi.json",
+    "/docs",
+    "/docs/{file}",
+    "/console",
+    "/console/stream",
+    "/console/{file}",
+];
 
 /// Goal: a call that is added to the routes is added to a table.
 #[test]
