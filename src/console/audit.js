@@ -31,7 +31,7 @@ async function run() {
   try {
     const { clean, checked, differences: found } = await call('POST', '/admin/audit');
     const rows = Object.values(checked).reduce((sum, it) => sum + it, 0);
-    const took = `${count(rows)} rows in ${duration(Date.now() - began)}.`;
+    const took = `${count(rows)} rows, at ${clock(Date.now())}, in ${duration(Date.now() - began)}.`;
     const more = found.length === LISTED_MAX ? 'at least ' : '';
     if (clean) show('clean', `● Clean: ${took}`);
     else show('differs', `✕ Not clean, ${more}${differences(found.length)}: ${took}`, found);

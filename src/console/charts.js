@@ -1,10 +1,13 @@
 // A live chart of the last five minutes, drawn by uPlot (a global, from its own file).
 
 import { byId, make, setText } from './dom.js';
-import { clock, compact, minute } from './format.js';
+import { clock, compact } from './format.js';
 
 const KEPT_SECONDS = 300;
 const HEIGHT_PX = 150;
+
+/** Where the time axis has its labels: they stand still while the lines move. */
+const AGO_MINUTES = [4, 3, 2, 1];
 
 /** Lines differ by dash as well as by colour. */
 const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]];
@@ -19,8 +22,8 @@ export class LiveChart {
   #plot;
 
   /**
-   * Draws in the card `id`. `names` are the lines; `write(value)` writes one of their values, `axis(value)` one beside the
-   * scale; `total` says that the large figure is the sum of all lines, not the first one; `floor` is the least height.
+   * Draws in the card `id`. `names` are the lines; `write(value)` writes one of their values, `axis(value)` one beside
+   * the scale; `total` says that the large figure is the sum of all lines, not the first one; `floor` is the least height.
    */
   constructor(id, { names, write, axis = compact, total = false, floor = 5 }) {
     this.#names = names;
@@ -79,19 +82,20 @@ export class LiveChart {
     const index = under ?? times.length - 1;
     setText(when, under === null ? mark : `at ${clock(times[under] * 1000)}`);
     const told = lines.map((line, series) => {
-      const peak = line.reduce((most, it) => (it > most ? it : most), 0);
+      const known = line.filter((it) => it !== null);
       const now = line[index] == null ? 'none' : this.#write(line[index]);
+      const most = known.length ? `peak ${this.#write(Math.max(...known))}` : '';
       setText(values[series].now, now);
-      setText(values[series].peak, line.some((it) => it !== null) ? `peak ${this.#write(peak)}` : '');
-      return `${this.#names[series]} ${now}, at most ${this.#write(peak)}`;
+      setText(values[series].peak, most);
+      return `${this.#names[series]} ${now} ${most}`.trim();
     });
-    const title = root.querySelector('h2').textContent;
+    const title = root.querySelector('h2').firstChild.textContent.trim();
     canvas.setAttribute('aria-label', `${title}, the last five minutes: ${told.join('; ')}`);
   }
 
   #build(writeAxis, floor) {
     const { root } = this.#card;
-    const figure = make('p', { class: 'figure' }, 'Waiting for the first tick');
+    const figure = make('p', { class: 'figure' }, 'Waiting for the engine');
     const canvas = make('div', { class: 'plot', role: 'img', tabindex: '0', 'aria-label': 'No points yet' });
     const swatches = this.#names.map((_, series) => swatch(series));
     const values = this.#names.map(() => ({ now: make('b'), peak: make('small') }));
@@ -126,8 +130,14 @@ export class LiveChart {
         y: { range: (u, low, high) => [0, Math.max(floor, (high ?? 0) * 1.1)] },
       },
       axes: [
-        { ...axis, size: 24, incrs: [60, 120], grid: { show: false }, values: (u, splits) => splits.map(minute) },
-        { ...axis, size: 48, space: 36, grid: { stroke: grid, width: 1 }, values: (u, splits) => splits.map(writeAxis) },
+        {
+          ...axis,
+          size: 24,
+          grid: { show: false },
+          splits: () => AGO_MINUTES.map((it) => newest() - it * 60),
+          values: () => AGO_MINUTES.map((it) => `−${it} min`),
+        },
+        { ...axis, size: 52, space: 28, grid: { stroke: grid, width: 1 }, values: (u, splits) => splits.map(writeAxis) },
       ],
       series: [{}, ...series],
       hooks: { setCursor: [() => this.#plot && this.#tell()] },

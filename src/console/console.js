@@ -37,7 +37,7 @@ function showTick(tick) {
   setState('connected');
   lastAt = tick.at;
   setText(byId('version'), tick.version);
-  setText(byId('uptime'), `up ${duration(tick.uptimeSeconds * 1000)}`);
+  setText(byId('uptime'), ` · up ${duration(tick.uptimeSeconds * 1000)}`);
   showTroubles(ticks.troubles(tick));
 
   const now = ticks.totalsOf(tick);
@@ -55,8 +55,8 @@ function showTick(tick) {
 }
 
 function showCharts(tick, rates) {
-  charts.orders.push(ticks.orderRates(rates), 'From the next tick on');
-  charts.claims.push(ticks.claimRates(rates), 'From the next tick on');
+  charts.orders.push(ticks.orderRates(rates), 'From the next second on');
+  charts.claims.push(ticks.claimRates(rates), 'From the next second on');
   const seconds = ticks.latencies(rates, bounds, Object.values(QUANTILES));
   charts.latency.push(seconds.map((it) => (it === null ? null : it * 1000)), 'No orders in the last second');
   const mark = tick.mysqlReachable ? '' : `As this node last knew: ${ticks.MYSQL_AWAY}`;
@@ -74,7 +74,7 @@ function setState(name) {
   const words = { connected: '● Connected', disconnected: '✕ Disconnected', token: '◆ Needs a token' };
   setText(state, `${words[name]} since ${clock(since)}`);
   byId('token').hidden = name !== 'token';
-  document.querySelector('main').hidden = name === 'token';
+  byId('parts').hidden = name === 'token';
   document.body.classList.toggle('stale', name !== 'connected');
   byId('forget').hidden = name !== 'connected' || !token.get();
 }

@@ -22,18 +22,19 @@ function ratesOf(first, second) {
 }
 
 test('an event stream is read however its bytes are cut', () => {
-  const text = ': hello\r\nevent: tick\r\ndata: {"name":"선착순 🎟"}\r\n\r\ndata:a\ndata:  b\nid: 7\n\nevent: tick\rdata\r\r\n';
+  const first = ': hello\r\nevent: tick\r\ndata: {"name":"선착순 🎟"}\r\n\r\n';
+  const text = `${first}data:a\ndata:  b\nid: 7\n\nevent: tick\rdata\r\r\n`;
   const expected = [
     { name: 'tick', data: '{"name":"선착순 🎟"}' },
     { name: 'message', data: 'a\n b' },
     { name: 'tick', data: '' },
   ];
   const bytes = new TextEncoder().encode(text);
-  for (let first = 0; first <= bytes.length; first += 1) {
-    for (let second = first; second <= bytes.length; second += 1) {
+  for (let from = 0; from <= bytes.length; from += 1) {
+    for (let to = from; to <= bytes.length; to += 1) {
       const parser = new EventParser();
-      const parts = [bytes.slice(0, first), bytes.slice(first, second), bytes.slice(second)];
-      assert.deepEqual(parts.flatMap((it) => parser.push(it)), expected, `cut at ${first} and ${second}`);
+      const parts = [bytes.slice(0, from), bytes.slice(from, to), bytes.slice(to)];
+      assert.deepEqual(parts.flatMap((it) => parser.push(it)), expected, `cut at ${from} and ${to}`);
     }
   }
 });

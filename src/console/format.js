@@ -5,7 +5,6 @@ const tenths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const short = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
 const clockOf = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const dayOf = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-const minuteOf = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 
 export const count = (value) => whole.format(value);
 export const rate = (value) => (value < 10 ? tenths : whole).format(value);
@@ -16,8 +15,6 @@ export function clock(time) {
   const at = new Date(time);
   return (at.toDateString() === new Date().toDateString() ? clockOf : dayOf).format(at);
 }
-
-export const minute = (seconds) => minuteOf.format(new Date(seconds * 1000));
 
 export function duration(ms) {
   if (ms < 1000) return `${whole.format(ms)} ms`;

@@ -17,7 +17,7 @@ export function showCells(tick) {
   sayInstead(card, tick.cells.length ? '' : 'The engine names no cells.');
   fillTable(card.querySelector('table'), tick.cells, (it) => it.cell, (it) => [
     String(it.cell),
-    it.sells ? ['● sells', 'good'] : [`✕ ${it.state === 'closed' ? 'closed' : 'does not sell'}: ${it.reason ?? 'no reason told'}`, 'bad'],
+    gateOf(it),
     told(it.epoch),
     told(it.newestSeq),
     told(it.persistedSeq),
@@ -29,6 +29,11 @@ export function showCells(tick) {
   ]);
   const old = `${MYSQL_AWAY}: state, epoch, and persisted, dead and lost events are as this node last knew them.`;
   setText(card.querySelector('.hint'), tick.mysqlReachable ? '' : old);
+}
+
+function gateOf({ sells, state, reason = 'no reason told' }) {
+  if (sells) return ['● sells', 'good'];
+  return [`✕ ${state === 'closed' ? 'closed' : 'does not sell'}: ${reason}`, 'bad'];
 }
 
 export function showStock(tick) {
@@ -53,8 +58,13 @@ export function showCoupons(tick) {
 
 function showBars(card, tick, items, nothing, barOf) {
   sayInstead(card, items ? (items.length ? '' : nothing) : `${whyNoRedis(tick)}.`);
-  setText(card.querySelector('.hint'), items?.length === LISTED_MAX ? `The first ${LISTED_MAX}, by id.` : '');
-  fill(card.querySelector('ul'), (items ?? []).map(barOf), (it) => it.key, createBar, updateBar);
+  const bars = (items ?? []).map(barOf);
+  fill(card.querySelector('ul'), bars, (it) => it.key, createBar, updateBar);
+  const hints = [
+    bars.some((it) => it.of == null) ? `Of how many: ${MYSQL_AWAY}.` : '',
+    bars.length === LISTED_MAX ? `The first ${LISTED_MAX}, by id.` : '',
+  ];
+  setText(card.querySelector('.hint'), hints.join(' ').trim());
 }
 
 function createBar({ name }) {
@@ -66,7 +76,7 @@ function createBar({ name }) {
 function updateBar(node, { name, left, of, ends }) {
   const [line, meter] = node.children;
   const [title, until, number] = line.children;
-  const shown = of == null ? `${count(left)} left; ${MYSQL_AWAY} of how many` : `${count(left)} of ${count(of)} left`;
+  const shown = of == null ? `${count(left)} left` : `${count(left)} of ${count(of)} left`;
   setText(title, name);
   setText(until, ends ? `until ${clock(ends)}` : '');
   setText(number, left > 0 ? shown : `sold out${of == null ? '' : ` (${count(of)})`}`);

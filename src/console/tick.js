@@ -128,8 +128,9 @@ export function troubles(tick) {
     found.push(`${REDIS_AWAY}.`);
   }
   if (!tick.mysqlReachable) found.push(`${MYSQL_AWAY}. Sales go on, and their events wait in Redis.`);
-  for (const { cell, sells, reason } of tick.cells) {
-    if (!sells) found.push(`Cell ${cell} does not sell: ${reason ?? 'no reason told'}.`);
+  for (const it of tick.cells) {
+    const { cell, sells, reason } = it;
+    if (!sells && !isRedisAway(it)) found.push(`Cell ${cell} does not sell: ${reason ?? 'no reason told'}.`);
   }
   const dead = tick.cells.reduce((sum, it) => sum + (it.deadEvents ?? 0), 0);
   if (dead === 1) found.push('1 dead event waits for somebody: firstcome events list.');
