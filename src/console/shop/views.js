@@ -137,7 +137,8 @@ function showValidCoupons(shop, row, order) {
   fillSelect(select, order.couponId ? choices : [{ id: '', text: say('noCoupon') }, ...choices]);
   const held = String(order.couponId ?? '');
   if (select.dataset.held !== held) select.value = held;
-  select.dataset.held = held;
+  // Not before it can be chosen: the order is often known before the coupons that fit it.
+  if (select.value === held) select.dataset.held = held;
   row.querySelector('.coupon-choice').hidden = order.status !== 'pending' || valid.length === 0;
   const chosen = valid.find((it) => String(it.couponId) === select.value);
   return chosen?.payable ?? order.total - order.discount;
