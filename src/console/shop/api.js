@@ -17,12 +17,12 @@ const DOUBLE_CLICK_MS = 500;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Whether an answer says what became of a change. Without one, and with 429 or 5xx, it may yet be carried out, or has been. */
+/** Whether an answer says what became of a change. With none, and with 429 or 5xx, it may have been carried out or not. */
 export function isSettled(status) {
   return status >= 200 && status < 500 && status !== 429;
 }
 
-/** Makes `attempt` until it is settled, `tries` times at most; waits as long as the server asks, else longer each time. */
+/** Makes `attempt` until it is settled, at most `tries` times; waits as long as the server asks, else ever longer. */
 export async function retried(attempt, { tries = TRIES, wait = pause, again = () => {} } = {}) {
   for (let made = 1; ; made += 1) {
     const answer = await attempt();

@@ -6,8 +6,11 @@ import { mergeOrders, wholeNumber } from './rules.js';
 import { showAll, wantedOf } from './views.js';
 import { WORDS, chooseLanguage, wordsIn } from './words.js';
 
-/** Between two looks at the stock, and at what is left of coupons. */
-const POLL_MS = 1_000;
+/**
+ * Between two looks at the stock, and at what is left of coupons: a second, more or less. Looks at odd times tell more of
+ * the server's clock, and a thousand pages that were opened at once do not ask at once.
+ */
+const pollMs = () => 800 + 400 * Math.random();
 
 /** Every so many looks, the ranking is read too, and what could not be loaded is tried again. */
 const SLOW_LOOKS = 5;
@@ -130,7 +133,7 @@ async function look() {
     render();
   } finally {
     looking = false;
-    next = setTimeout(look, POLL_MS);
+    next = setTimeout(look, pollMs());
   }
 }
 
@@ -153,7 +156,7 @@ function showState({ ok, status }) {
 // ---- Acting
 
 /**
- * Does what a button stands for, and says how it went. `fields`: inputs by the pointers and codes of problems about them.
+ * Does what a button stands for, and says how it went. `fields`: inputs by pointers and codes of problems about them.
  * `send` makes one request; asked for again, it is the same one, with the same key.
  */
 async function act(button, send, done, fields = {}) {
@@ -325,7 +328,8 @@ function checkStock(card) {
     const answer = await api.get(`products/${product.id}/stock-check?quantity=${quantity}${option}`);
     const { say, count } = shop.words;
     if (!answer.ok || answer.body.available) return;
-    setText(card.querySelector('.hint'), `${say('notAvailable')} · ${say('left', { count: count(answer.body.stock) })}`);
+    const left = say('left', { count: count(answer.body.stock) });
+    setText(card.querySelector('.hint'), `${say('notAvailable')} · ${left}`);
   }, TYPING_MS);
 }
 

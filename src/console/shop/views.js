@@ -34,7 +34,7 @@ function showProducts(shop) {
     Object.assign(card.dataset, { stock: product.stock, sale, few: isFew });
     showPicture(card, product);
     put(card, '.name', product.name);
-    put(card, '.price', money(product.price));
+    put(card, '.price', hasPrices(product) ? say('from', { amount: money(product.price) }) : money(product.price));
     const stock = { open: isFew ? 'onlyLeft' : 'left', soon: 'left', ended: 'ended', soldout: 'soldout' }[sale];
     put(card, '.stock', say(stock, { count: count(product.stock) }));
     put(card, '.limit', product.limitPerUser && say('perUser', { count: product.limitPerUser }));
@@ -42,6 +42,11 @@ function showProducts(shop) {
     putCountdown(card, until && say(sale === 'soon' ? 'opensIn' : 'endsIn'), until, nowMs, shop.words);
     showFields(shop, card, product, sale);
   });
+}
+
+/** Whether a product's options differ in price. */
+function hasPrices(product) {
+  return product.options.some((it) => it.price !== product.price);
 }
 
 function showPicture(card, { id, name }) {
@@ -59,7 +64,7 @@ function showFields(shop, card, product, sale) {
   card.querySelector('.option-choice').hidden = product.options.length === 0;
   fillSelect(card.querySelector('.option'), product.options.map(({ id, name, price, stock }) => {
     const left = stock > 0 ? say('left', { count: count(stock) }) : say('soldout');
-    return { id, text: joined(name, money(price), left), disabled: stock === 0 };
+    return { id, text: joined(name, hasPrices(product) && money(price), left), disabled: stock === 0 };
   }));
   const { sku, quantity } = wantedOf(card, product);
   card.querySelector('.quantity').max = quantityMax(product, sku);
@@ -132,7 +137,8 @@ function showValidCoupons(shop, row, order) {
   fillSelect(select, order.couponId ? choices : [{ id: '', text: say('noCoupon') }, ...choices]);
   const held = String(order.couponId ?? '');
   if (select.dataset.held !== held) select.value = held;
-  select.dataset.held = held;
+  // Not before it can be chosen: the order is often known before the coupons that fit it.
+  if (select.value === held) select.dataset.held = held;
   row.querySelector('.coupon-choice').hidden = order.status !== 'pending' || valid.length === 0;
   const chosen = valid.find((it) => String(it.couponId) === select.value);
   return chosen?.payable ?? order.total - order.discount;
@@ -157,7 +163,7 @@ function showCoupons(shop) {
     const least = minOrderAmount > 0 && say('minimum', { amount: money(minOrderAmount) });
     put(row, '.facts', joined(discount(coupon.discount), least, say('left', { count: count(remaining) })));
     const until = { soon: coupon.startsAt, open: coupon.endsAt }[state];
-    putCountdown(row, until && say(state === 'soon' ? 'opensIn' : 'endsIn'), until, shop.nowMs(), shop.words);
+    putCountdown(row, until && say(state === 'soon' ? 'claimIn' : 'claimEndsIn'), until, shop.nowMs(), shop.words);
     putButton(row, '.claim', say(state === 'open' ? 'claim' : `claim.${state}`), name, state === 'open');
   });
 }
