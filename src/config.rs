@@ -218,8 +218,18 @@ impl WrongSetting {
 }
 
 /// Beginnings of variables that are for something else: programs of servers, tests.
-const NO_SETTINGS: [&str; 9] =
-    ["redis_server", "mysqld", "rabbitmq_server", "epmd", "test_", "model_", "faults_", "dead_", "previous"];
+const NO_SETTINGS: [&str; 10] = [
+    "redis_server",
+    "mysqld",
+    "rabbitmq_server",
+    "epmd",
+    "compose_",
+    "test_",
+    "model_",
+    "faults_",
+    "dead_",
+    "previous",
+];
 
 /// Defaults that `firstcome dev` has instead: who develops may send as fast as they like.
 pub const DEV_DEFAULTS: &[(&str, &str)] = &[("rate_limit_user_per_second", "0")];

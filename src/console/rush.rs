@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -174,7 +175,11 @@ impl Rush {
         let products = self.ask(Method::GET, "/products?limit=200", None, None).await?.body;
         let least = (shoppers * STOCK_PER_HUNDRED / 100).max(10);
         let mut wares = Vec::new();
-        for product in products.as_array().context("a list of products")? {
+        let later = |it: &Value| {
+            it.as_str().and_then(|it| it.parse::<DateTime<Utc>>().ok()).is_some_and(|it| it > Utc::now())
+        };
+        let on_sale = products.as_array().context("a list of products")?.iter();
+        for product in on_sale.filter(|it| !later(&it["saleStartsAt"])) {
             let id = &product["id"];
             let options = product["options"].as_array().filter(|it| !it.is_empty());
             let skus = options.map_or_else(|| vec![product], |it| it.iter().collect());

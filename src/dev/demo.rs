@@ -17,7 +17,7 @@ use crate::scripts::user_create::{UserCreate, user_create};
 /// Name, price in KRW, units, most per user, options (name, price, units).
 type Offer = (&'static str, Amount, i64, Option<u32>, &'static [(&'static str, Amount, i64)]);
 
-const OFFERS: [Offer; 5] = [
+const OFFERS: [Offer; 6] = [
     ("Wireless earbuds", 39_000, 1_000, None, &[]),
     (
         "Limited sneakers",
@@ -29,7 +29,12 @@ const OFFERS: [Offer; 5] = [
     ("Hand drip coffee set", 25_000, 300, None, &[]),
     ("Concert ticket", 99_000, 100, Some(2), &[]),
     ("Cotton tote bag", 9_900, 5_000, None, &[]),
+    ("Design lamp", 49_000, 200, Some(1), &[]),
 ];
+
+/// The one whose sale begins later: there is a countdown to look at.
+const LATER: &str = "Design lamp";
+const LATER_MS: i64 = 2 * 60 * 1_000;
 
 /// Name, discount, least total of an order, units.
 type Campaign = (&'static str, Discount, Option<Amount>, i64);
@@ -109,7 +114,7 @@ pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
         let description = ProductDescription {
             id: ProductId::new(index as u64 + 1)?,
             name: name.to_owned(),
-            starts_at_ms: None,
+            starts_at_ms: (name == LATER).then_some(now_ms + LATER_MS),
             ends_at_ms: None,
             limit_per_user,
             skus,

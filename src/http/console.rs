@@ -1,5 +1,6 @@
 //! The stream behind the operations page, and the rush that its button starts in `dev`.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use super::caller::Caller;
 use super::json::{Json, NoBody};
 use super::overview::{Overview, overview};
 use super::problem::{Problem, ProblemKind};
+use super::query::Query;
 use crate::console::rush::{Rush, RushView, SHOPPERS_MAX};
 use crate::telemetry::samples::samples;
 
@@ -31,16 +33,67 @@ const SHARED: Duration = Duration::from_millis(900);
 /// Streams at once.
 const WATCHERS_MAX: usize = 64;
 
+/// How long a ticket opens a stream, and how many wait for that at most; the oldest goes.
+const TICKET_TIME: Duration = Duration::from_secs(30);
+const TICKETS_MAX: usize = 256;
+
+/// Random bytes of a ticket.
+const TICKET_BYTES: usize = 16;
+
 /// What all streams share.
 pub struct Console {
     latest: Mutex<Option<(Instant, Arc<str>)>>,
     places: Arc<Semaphore>,
+    /// Oldest first.
+    tickets: std::sync::Mutex<VecDeque<(Instant, String)>>,
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self { latest: Mutex::default(), places: Arc::new(Semaphore::new(WATCHERS_MAX)) }
+        let places = Arc::new(Semaphore::new(WATCHERS_MAX));
+        Self { latest: Mutex::default(), places, tickets: std::sync::Mutex::default() }
     }
+}
+
+impl Console {
+    fn new_ticket(&self) -> String {
+        let mut bytes = [0; TICKET_BYTES];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+        let ticket: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
+        let mut tickets = self.tickets.lock().expect("no panic while held");
+        if tickets.len() == TICKETS_MAX {
+            tickets.pop_front();
+        }
+        tickets.push_back((Instant::now(), ticket.clone()));
+        ticket
+    }
+
+    /// Whether a ticket is good; it is no more afterwards.
+    fn redeem(&self, ticket: &str) -> bool {
+        let mut tickets = self.tickets.lock().expect("no panic while held");
+        tickets.retain(|(at, _)| at.elapsed() < TICKET_TIME);
+        let found = tickets.iter().position(|(_, it)| it == ticket);
+        found.and_then(|it| tickets.remove(it)).is_some()
+    }
+}
+
+/// Opens one stream for who cannot send a header: a browser's `EventSource`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    ticket: String,
+    expires_in_seconds: u64,
+}
+
+/// A ticket for one stream of this node.
+pub async fn give_ticket(
+    State(app): State<App>,
+    caller: Caller,
+    _: NoBody,
+) -> Result<(StatusCode, Json<Ticket>), Problem> {
+    caller.administers()?;
+    let ticket = Ticket { ticket: app.console.new_ticket(), expires_in_seconds: TICKET_TIME.as_secs() };
+    Ok((StatusCode::CREATED, Json(ticket)))
 }
 
 /// What a stream tells once a second.
@@ -72,8 +125,14 @@ struct Durations {
 pub async fn stream(
     State(app): State<App>,
     caller: Caller,
+    query: Query,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    caller.administers()?;
+    let query = query.only(&["ticket"])?;
+    match query.get("ticket") {
+        None => caller.administers()?,
+        Some(ticket) if app.console.redeem(ticket) => {}
+        Some(_) => return Err(Problem::new(ProblemKind::Unauthenticated)),
+    }
     let place = app.console.places.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::new(ProblemKind::Overloaded))?;
     let mut pace = tokio::time::interval(PAUSE);
@@ -166,6 +225,21 @@ fn rush_of(app: &App) -> Result<&Arc<Rush>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_opens_one_stream() {
+        let console = Console::default();
+        let (first, second) = (console.new_ticket(), console.new_ticket());
+        assert_ne!(first, second);
+        assert!(!console.redeem("") && !console.redeem(&first[1..]));
+        assert!(console.redeem(&first) && !console.redeem(&first));
+        console.tickets.lock().unwrap()[0].0 -= TICKET_TIME;
+        assert!(!console.redeem(&second), "its time is over");
+        for _ in 0..=TICKETS_MAX {
+            console.new_ticket();
+        }
+        assert_eq!(console.tickets.lock().unwrap().len(), TICKETS_MAX);
+    }
 
     #[test]
     fn buckets_are_read_by_kind_of_answer() {

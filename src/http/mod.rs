@@ -136,6 +136,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/docs/{file}",                     get(openapi::docs::file))
         .route("/console",                         get(pages::console))
         .route("/console/stream",                  get(console::stream))
+        .route("/console/ticket",                  post(console::give_ticket))
         .route("/console/{file}",                  get(pages::console_file))
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })

@@ -24,6 +24,9 @@ use crate::scripts::fence::fence_check;
 /// Longest wait for MySQL's answer to a probe.
 const MYSQL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Longest wait of a scrape for what is left of what is on sale.
+const UNITS_TIMEOUT: Duration = Duration::from_secs(1);
+
 #[derive(Serialize, ToSchema)]
 pub struct Alive {
     status: &'static str,
@@ -168,7 +171,11 @@ fn rendered(text: String) -> Response {
 /// What is left of what is on sale, read now: as gauges that somebody sets, those of a sale that is over would stay.
 /// Nothing where Redis does not answer.
 async fn units_left(app: &App) -> String {
-    let (products, coupons) = futures::join!(products_on_sale(&app.scripts), coupons_on_offer(&app.scripts));
+    let both = async { futures::join!(products_on_sale(&app.scripts), coupons_on_offer(&app.scripts)) };
+    // Who scrapes must not take a node for dead because Redis is.
+    let Ok((products, coupons)) = tokio::time::timeout(UNITS_TIMEOUT, both).await else {
+        return String::new();
+    };
     let products = products.unwrap_or_default().into_iter().map(|it| (it.id.get(), it.stock));
     let coupons = coupons.unwrap_or_default().into_iter().map(|it| (it.coupon_id.get(), it.remaining));
     let mut text = String::new();

@@ -43,9 +43,11 @@ pub enum RoundError {
 /// Persists one cell's events until `stop`.
 pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
     let mut failures = backoff();
-    let mut position = None;
+    let (mut position, mut known) = (None, None);
     while !stop.is_cancelled() {
-        let pause = match round(&worker, cell, &mut position).await {
+        let result = round(&worker, cell, &mut position).await;
+        known = position.or(known);
+        let pause = match result {
             Ok(0) => IDLE_PAUSE,
             Ok(events) => {
                 failures = backoff();
@@ -57,6 +59,13 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
             Err(error) => {
                 // Whatever happened, MySQL knows where it stands; what we believed may be old.
                 position = None;
+                // While MySQL is away the backlog is what somebody wants to see.
+                if let (RoundError::Mysql(_) | RoundError::Persist(PersistError::Mysql(_)), Some(from)) =
+                    (&error, known)
+                    && let Ok(read) = events_read(&worker.scripts, cell, from, 1).await
+                {
+                    gauge_backlog(cell, from, &read);
+                }
                 if mend(&worker, cell, &error).await {
                     // It sells from now on, and what waits for MySQL is what the next failover loses.
                     failures = backoff();

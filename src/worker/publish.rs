@@ -62,6 +62,8 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
             Err(error) => {
                 metrics::counter!("firstcome_publish_failures_total").increment(1);
                 tracing::warn!(%cell, %error, "publishing pauses");
+                // While RabbitMQ is away this is what somebody wants to see; where MySQL is, too, it stays as it was.
+                let _ = gauge_outbox(&worker, cell).await;
                 failures.next().unwrap_or(Duration::from_secs(5))
             }
         };
@@ -77,7 +79,10 @@ async fn publish_while_locked(
     stop: &CancellationToken,
     mut progressed: impl FnMut(),
 ) -> Result<(), PublishRoundError> {
-    let Some(mut lock) = NamedLock::try_take(&worker.mysql, "publish", cell).await? else { return Ok(()) };
+    let Some(mut lock) = NamedLock::try_take(&worker.mysql, "publish", cell).await? else {
+        set_gauges(cell, 0, 0.0);
+        return Ok(());
+    };
     let publisher = connect(worker).await?;
     let mut last_look = Instant::now();
     let mut refused_rounds = 0;
@@ -86,13 +91,13 @@ async fn publish_while_locked(
         if last_look.elapsed() > Duration::from_secs(1) {
             last_look = Instant::now();
             if !lock.is_held().await {
+                set_gauges(cell, 0, 0.0);
                 return Ok(());
             }
         }
         if Instant::now() >= whole_look {
             let began = Instant::now();
-            metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string())
-                .set(outbox::depth(&worker.mysql, cell).await? as f64);
+            gauge_outbox(worker, cell).await?;
             behind = 0;
             whole_look = began + WHOLE_LOOK_PAUSE.max(began.elapsed() * WHOLE_LOOK_SHARE);
         }
@@ -134,8 +139,6 @@ async fn round(
 ) -> Result<Round, PublishRoundError> {
     let most = worker.settings.publish_batch_messages;
     let rows = outbox::waiting(&worker.mysql, cell, *behind, most).await?;
-    let lag = rows.first().map_or(0.0, |it| age_seconds(&it.payload));
-    metrics::gauge!("firstcome_publish_lag_seconds", "cell" => cell.to_string()).set(lag);
     if rows.is_empty() {
         return Ok(Round { sent: 0, confirmed: 0 });
     }
@@ -165,6 +168,19 @@ async fn round(
     outbox::confirm(&worker.mysql, cell, &confirmed, whole_batch).await?;
     metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
     Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
+}
+
+/// What waits, and for how long the oldest of it. Only the worker that publishes tells: the others' figures would be old.
+async fn gauge_outbox(worker: &Worker, cell: CellId) -> Result<(), sqlx::Error> {
+    let depth = outbox::depth(&worker.mysql, cell).await?;
+    let oldest = outbox::waiting(&worker.mysql, cell, 0, 1).await?;
+    set_gauges(cell, depth, oldest.first().map_or(0.0, |it| age_seconds(&it.payload)));
+    Ok(())
+}
+
+fn set_gauges(cell: CellId, messages: u64, lag_seconds: f64) {
+    metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string()).set(messages as f64);
+    metrics::gauge!("firstcome_publish_lag_seconds", "cell" => cell.to_string()).set(lag_seconds);
 }
 
 /// How long ago a message's order was what it tells.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::engine_process::EngineProcess;
 use super::test_app::TestApp;
+use super::tokens;
 
 /// Events of a stream, one after the other.
 struct Ticks {
@@ -209,4 +210,23 @@ async fn metrics_can_have_a_listener_of_their_own() {
     }
     app.start_engine().await;
     app.finish().await;
+}
+
+/// Goal: who cannot send a header opens one stream with a ticket that an administrator got; nobody else gets one.
+#[tokio::test]
+async fn a_ticket_opens_a_stream() {
+    let app = TestApp::start_with(tokens::trust_secret).await;
+    let bearer = |token: &str| format!("Bearer {token}");
+    let ticket = async |token: &str| {
+        app.send(Method::POST, "/console/ticket", &[("authorization", &bearer(token))], String::new()).await
+    };
+    assert_eq!(ticket(&tokens::user(1)).await.code(), "forbidden");
+    let given = ticket(&tokens::admin()).await;
+    assert_eq!(given.status, StatusCode::CREATED, "{given:?}");
+    let path = format!("/console/stream?ticket={}", given.body["ticket"].as_str().unwrap());
+    assert_eq!(app.get("/console/stream").await.code(), "unauthenticated");
+    assert_eq!(app.get("/console/stream?ticket=0").await.code(), "unauthenticated");
+    assert_eq!(app.get(&path).await.status, StatusCode::OK);
+    assert_eq!(app.get(&path).await.code(), "unauthenticated", "it opens one");
+    app.abandon().await;
 }

@@ -47,16 +47,3 @@ fn the_image_does_not_run_as_root() {
     assert!(at("USER ") < at("ENTRYPOINT "));
     assert!(!last_stage.contains("chmod") && !last_stage.contains("setcap"), "nobody is given more");
 }
-
-/// Goal: the compose file, which asks nobody for a token, publishes the API to its own machine, and no server at all.
-#[test]
-fn the_compose_file_publishes_on_loopback_only() {
-    let text = include_str!("../../docker-compose.yml");
-    let ports: Vec<&str> =
-        text.lines().map(str::trim).filter(|it| it.starts_with("- \"") && it.contains(":80")).collect();
-    assert_eq!(ports, ["- \"127.0.0.1:8080:8080\""]);
-    assert_eq!(text.matches("ports:").count(), 1);
-    for open in ["network_mode", "privileged", "cap_add"] {
-        assert!(!text.contains(open), "{open}");
-    }
-}

@@ -40,7 +40,7 @@ const MONEY: For = For::OwnerWithMoney("user_not_found");
 /// In the order of the route table in `src/http/mod.rs`. `$` stands for the id of user 1's paid order, `$1` to `$3` for
 /// those of pending ones; the first holds coupon 3.
 #[rustfmt::skip]
-pub const CALLS: [Call; 38] = [
+pub const CALLS: [Call; 39] = [
     call("PUT",  "/users/{userId}",                 "/users/1",                 "", USER),
     call("GET",  "/users/{userId}/balance",         "/users/1/balance",         "", USER),
     call("POST", "/users/{userId}/balance",         "/users/1/balance",         r#"{"amount":1}"#, MONEY),
@@ -78,6 +78,7 @@ pub const CALLS: [Call; 38] = [
     call("GET",  "/docs/{file}",                    "/docs/start.js",           "", For::All),
     call("GET",  "/console",                        "/console",                 "", For::All),
     call("GET",  "/console/stream",                 "/console/stream",          "", For::Admin),
+    call("POST", "/console/ticket",                 "/console/ticket",          "", For::Admin),
     call("GET",  "/console/{file}",                 "/console/console.js",      "", For::All),
 ];
 

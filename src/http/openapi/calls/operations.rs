@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::http::console::Ticket;
 use crate::http::openapi::VERSION;
-use crate::http::openapi::call::{Access, Call, Noun};
+use crate::http::openapi::call::{Access, Call, Noun, Parameter};
 use crate::http::operations::{Alive, Readiness};
 use crate::http::overview::Overview;
 use crate::http::problem::ProblemKind::{NotFound, Overloaded};
@@ -97,8 +98,24 @@ pub fn calls() -> Vec<Call> {
                  buckets of answers by route, method and status since the node started.",
             )
             .of(Noun::Operations, Access::Admin)
+            .asks(Parameter::new(
+                "ticket",
+                "Instead of `Authorization`, for who cannot send a header; of `POST /console/ticket`",
+                json!({"type": "string"}),
+                "5b2d8e01f4a94c7796d1a0c3e8f7b624",
+            ))
             .gives(200, "Events", [("text/event-stream", text(), json!("event: tick\ndata: {\"cells\":[]}\n\n"))])
             .refuses(&[Overloaded]),
+        Call::post("/console/ticket", "give_ticket", "A ticket that opens one stream")
+            .says("Of the node that gave it, once, within 30 seconds.")
+            .of(Noun::Operations, Access::Admin)
+            .only_reads()
+            .takes_nothing()
+            .answers::<Ticket>(
+                201,
+                "The ticket",
+                json!({"ticket": "5b2d8e01f4a94c7796d1a0c3e8f7b624", "expiresInSeconds": 30}),
+            ),
         Call::get("/console/{file}", "console_file", "A file of that page")
             .of(Noun::Operations, Access::Everybody)
             .gives(
