@@ -145,9 +145,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     })?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if matches!(cli.command, Command::Dev(_)) && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        // The servers need the other half of the machine.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        runtime.worker_threads((cores / 2).max(1));
+        runtime.worker_threads(dev::threads());
     }
     let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use firstcome::dev;
 use serde::Serialize;
 
 use crate::cases;
@@ -41,7 +42,6 @@ impl BenchSettings {
     pub fn from_environment() -> anyhow::Result<Self> {
         let seconds = number("BENCH_SECONDS", 10)?;
         let sustained = if seconds < 10 { seconds } else { 60 };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let only = text("BENCH_ONLY").unwrap_or_default();
         let only: Vec<String> =
             only.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
@@ -52,7 +52,7 @@ impl BenchSettings {
             seconds,
             sustained_seconds: number("BENCH_SUSTAINED", sustained)?,
             connections: number("BENCH_CONNECTIONS", 256)? as usize,
-            threads: number("BENCH_THREADS", (cores / 2).max(1))? as usize,
+            threads: number("BENCH_THREADS", dev::threads() as u64)? as usize,
             users: number("BENCH_USERS", (50_000 * seconds).min(USERS_MAX))?,
             rate: text("BENCH_RATE").map(|_| number("BENCH_RATE", 1)).transpose()?,
             only,

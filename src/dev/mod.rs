@@ -26,3 +26,8 @@ pub use rabbitmq_server::{PrivateRabbitmq, RabbitmqOptions};
 pub use reaper::Reaper;
 pub use redis_server::{Fsync, PrivateRedis, RedisOptions};
 pub use server_error::ServerError;
+
+/// Threads of an engine whose servers run on the same machine: half the cores, because they need the others.
+pub fn threads() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
+}

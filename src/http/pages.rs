@@ -13,7 +13,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// The operations page. It holds no figures: those come from [`super::console::stream`], which asks who wants them.
 pub async fn console() -> Response {
-    page(CONSOLE)
+    page(CONSOLE, POLICY)
 }
 
 pub async fn console_file(Path(name): Path<String>) -> Result<Response, Problem> {
@@ -22,17 +22,18 @@ pub async fn console_file(Path(name): Path<String>) -> Result<Response, Problem>
 
 /// The demo shop.
 pub async fn shop() -> Response {
-    page(SHOP)
+    page(SHOP, POLICY)
 }
 
 pub async fn shop_file(Path(name): Path<String>) -> Result<Response, Problem> {
     file(SHOP_FILES, &name)
 }
 
-fn page(text: &'static str) -> Response {
+/// A page under a policy for contents. Browsers ask again each time: after an update a page and its script must fit.
+pub fn page(text: &'static str, policy: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
@@ -40,7 +41,7 @@ fn page(text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-/// One of the files of a page. Browsers ask again each time: after an update a page and its script must fit.
+/// One of the files of a page.
 fn file(files: &'static [Asset], name: &str) -> Result<Response, Problem> {
     let Some(asset) = files.iter().find(|it| it.name == name) else {
         return Err(ProblemKind::NotFound.into());

@@ -19,6 +19,7 @@ use super::connect::{BulkPool, OwnConnection, RedisServer, send_bulk};
 use super::keys;
 use super::reply::{Reply, decode};
 use super::text::{HALFWAY, Script, ScriptSet};
+use super::vouched::Vouched;
 use crate::cell::{CellId, Cells, Epoch, Fence, Position, Seq};
 use crate::telemetry::timings::Timings;
 
@@ -62,15 +63,6 @@ struct CellSlot {
     /// When loading was last tried, and whether it worked, so that a storm of refusals does not become
     /// one of connections.
     last_load: tokio::sync::Mutex<Option<(Instant, bool)>>,
-}
-
-/// What a node vouches for in one cell.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Vouched {
-    /// Number of the newest event that this node acknowledged; 0: none.
-    pub highest: Seq,
-    /// The same at the first change of epoch that no recovery has accounted for yet, and the epoch before it.
-    pub unsettled: Option<(Epoch, Seq)>,
 }
 
 struct Shared {
@@ -162,8 +154,8 @@ impl Scripts {
             if known.fence == fence || known.fence.epoch > fence.epoch {
                 return;
             }
-            if known.fence.epoch < fence.epoch && vouched.highest > 0 && vouched.unsettled.is_none() {
-                vouched.unsettled = Some((known.fence.epoch, vouched.highest));
+            if known.fence.epoch < fence.epoch {
+                vouched.leave(known.fence.epoch);
             }
         }
         slot.set.store(Some(Arc::new(ScriptSet::new(cell, fence, self.shared.stream_bound))));
@@ -186,10 +178,7 @@ impl Scripts {
 
     /// A recovery has accounted for what this node vouched for before it.
     pub fn settle(&self, cell: CellId, settled: (Epoch, Seq)) {
-        let mut vouched = self.slot(cell).vouched.lock().expect("no panic while held");
-        if vouched.unsettled == Some(settled) {
-            vouched.unsettled = None;
-        }
+        self.slot(cell).vouched.lock().expect("no panic while held").settle(settled);
     }
 
     /// Whether the server holds this epoch's fence script and its gate is open: then nothing was lost
@@ -392,7 +381,7 @@ impl Scripts {
         if slot.set.load().as_ref().is_none_or(|it| it.fence.epoch != epoch) {
             return Err(ScriptError::Unknown(format!("cell {cell} moved past epoch {epoch}")));
         }
-        vouched.highest = vouched.highest.max(seq);
+        vouched.acknowledge(seq);
         acknowledged::note(cell, Position { epoch, seq });
         Ok(())
     }

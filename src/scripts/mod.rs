@@ -40,6 +40,7 @@ mod sentinel;
 pub mod settled;
 mod text;
 pub mod user_create;
+mod vouched;
 
 pub use load::{ScriptError, Scripts};
 pub use text::{Script, loaded_text};

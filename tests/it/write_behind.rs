@@ -27,6 +27,17 @@ async fn shop(change: impl FnOnce(&mut Settings)) -> TestApp {
     app
 }
 
+/// An engine as a process, ready, and its URL.
+async fn process_of(app: &mut TestApp) -> (EngineProcess, String) {
+    app.settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
+    let engine = EngineProcess::start(&app.settings, "all");
+    let url = format!("http://{}", app.settings.listen);
+    while !reqwest::get(format!("{url}/readyz")).await.is_ok_and(|it| it.status().is_success()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (engine, url)
+}
+
 /// Goal: while MySQL is away, sales go on; when it is back, everything arrives once.
 #[tokio::test]
 async fn sales_go_on_without_mysql_and_all_of_them_arrive() {
@@ -243,13 +254,8 @@ async fn a_refused_event_is_parked_alone() {
 async fn events_that_come_one_by_one_are_committed_together() {
     let mut app = shop(|_| ()).await;
     app.stop_engine().await;
-    app.settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
-    let mut engine = EngineProcess::start(&app.settings, "all");
+    let (mut engine, url) = process_of(&mut app).await;
     let client = reqwest::Client::new();
-    let url = format!("http://{}", app.settings.listen);
-    while !client.get(format!("{url}/readyz")).send().await.is_ok_and(|it| it.status().is_success()) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
     let commits = async || -> f64 {
         let metrics = client.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
         let line = metrics.lines().find(|it| it.starts_with("firstcome_persist_batch_events_count "));
@@ -281,13 +287,8 @@ async fn events_that_come_one_by_one_are_committed_together() {
 async fn sigterm_finishes_what_is_in_flight() {
     let mut app = shop(|_| ()).await;
     app.stop_engine().await;
-    app.settings.listen = format!("127.0.0.1:{}", ports::free().unwrap()).parse().unwrap();
-    let mut engine = EngineProcess::start(&app.settings, "all");
+    let (mut engine, url) = process_of(&mut app).await;
     let client = reqwest::Client::new();
-    let url = format!("http://{}", app.settings.listen);
-    while !client.get(format!("{url}/readyz")).send().await.is_ok_and(|it| it.status().is_success()) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
     let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
     let requests = (0..200).map(|_| client.post(format!("{url}/orders")).json(&order).send());
     let (answers, ended) = tokio::join!(join_all(requests), async {

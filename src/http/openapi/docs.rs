@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use utoipa_swagger_ui::Config;
 
+use crate::http::pages;
 use crate::http::problem::{Problem, ProblemKind};
 
 /// Files of the page, and their types.
@@ -25,14 +26,7 @@ const CACHED: &str = "public, max-age=3600";
 
 /// The page.
 pub async fn page() -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, include_str!("docs.html")).into_response()
+    pages::page(include_str!("docs.html"), POLICY)
 }
 
 /// One of its files. Those of Swagger UI are held compressed, and sent so: every browser takes gzip.
