@@ -13,7 +13,7 @@ export BASE_URL
 scenario=${1:-}
 out=${CARGO_TARGET_DIR:-target}/loadtest
 
-# What the scenarios read. BASE_URL is added to it.
+# What the scenarios read besides BASE_URL.
 variables='TOKEN VUS RATE DURATION STOCK BUYERS PRODUCTS PAUSE PEAK CALM RECOVERY WATCH
   P95_MS P99_MS PATIENCE TIMEOUT AUDIT KEEP'
 
@@ -53,6 +53,20 @@ if command -v curl >/dev/null 2>&1 &&
   exit 3
 fi
 
+# A container has a loopback of its own: from there, this machine's engine is that of docker compose or none.
+if [ "$runner" = compose ]; then
+  case $BASE_URL in
+    *//127.0.0.1:8080* | *//localhost:8080*)
+      if ! docker compose ps --services --status running 2>/dev/null | grep -qx firstcome; then
+        say "nothing ran: the k6 of docker compose cannot reach $BASE_URL"
+        say "start the engine of docker compose (docker compose up), or install k6"
+        exit 3
+      fi
+      BASE_URL=http://firstcome:8080
+      ;;
+  esac
+fi
+
 mkdir -p "$out" || exit 1
 rm -f "$out/$scenario.json" "$out/$scenario.html"
 
@@ -68,8 +82,7 @@ else
     fi
   done
   [ -t 0 ] || set -- "$@" -T
-  docker compose --profile loadtest run --rm --no-deps --user "$(id -u):$(id -g)" \
-    -v "$PWD/loadtest:/loadtest:ro" -v "$(cd "$out" && pwd):/out" \
+  docker compose --profile loadtest run --rm --no-deps --user "$(id -u):$(id -g)" -v "$(cd "$out" && pwd):/out" \
     -e BASE_URL -e OUT=/out -e K6_NO_USAGE_REPORT=true "$@" k6 run "/loadtest/$scenario.js"
   code=$?
 fi

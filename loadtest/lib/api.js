@@ -75,16 +75,30 @@ export function readAll(paths, name) {
  * @returns {Answer[]}
  */
 export function sendAll(requests) {
+  /** @type {Answer[]} */
   const answers = [];
-  for (let from = 0; from < requests.length; from += BATCH) {
-    const some = requests.slice(from, from + BATCH);
-    const responses = http.batch(some.map(prepared));
-    some.forEach((request, index) => {
-      const response = /** @type {import('k6/http').Response} */ (responses[index]);
-      answers.push(patiently(request, answerOf(response)));
-    });
+  const until = Date.now() + PATIENCE_SECONDS * 1000;
+  let open = requests.map((request, index) => ({ request, index }));
+  for (;;) {
+    for (let from = 0; from < open.length; from += BATCH) {
+      const some = open.slice(from, from + BATCH);
+      const responses = http.batch(some.map((it) => prepared(it.request)));
+      some.forEach(({ index }, at) => {
+        answers[index] = answerOf(/** @type {import('k6/http').Response} */ (responses[at]));
+      });
+    }
+    open = open.filter(({ index }) => answers[index]?.mayPass);
+    const first = answers[open[0]?.index ?? -1];
+    if (first === undefined) {
+      return answers;
+    }
+    if (Date.now() >= until) {
+      open.forEach(({ index }) => Object.assign(answers[index] ?? {}, { gaveUp: true }));
+      return answers;
+    }
+    retried.add(open.length, { why: first.code });
+    sleep(pauseSeconds(first));
   }
-  return answers;
 }
 
 /**

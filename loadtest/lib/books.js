@@ -38,9 +38,8 @@ export function closeShop(shop, { leavesPending = false } = {}) {
     compareCoupons(shop);
   }
   if (shop.wallet > 0) {
-    const answers = readAll(usersOf(shop).map((user) => `/users/${user}/balance`), 'balance_get');
-    const sum = answers.reduce((all, it) => all + Number(it.body?.balance), 0);
-    moneyUnaccounted.add(sum - shop.users * shop.wallet);
+    const answers = readAll(usersOf(shop).map((user) => `/users/${user}/balance`), 'balance_get').map(answered);
+    moneyUnaccounted.add(sum(answers.map((it) => Number(it.body?.balance))) - shop.users * shop.wallet);
   }
   if (AUDITS) {
     audit();
@@ -49,6 +48,20 @@ export function closeShop(shop, { leavesPending = false } = {}) {
     const name = 'product_delete';
     sendAll(shop.products.map((it) => ({ method: 'DELETE', path: `/admin/products/${it.id}`, name, by: 'run' })));
   }
+}
+
+/**
+ * Ends the teardown where the engine does not answer any more: then nothing can be compared, and the run has failed,
+ * because its counters do not come to 0.
+ *
+ * @param {import('./api.js').Answer} answer
+ * @returns {import('./api.js').Answer} the same
+ */
+function answered(answer) {
+  if (answer.gaveUp) {
+    throw new Error(`nothing can be compared: the engine answers ${answer.status} ${answer.text.slice(0, 200)}`);
+  }
+  return answer;
 }
 
 /** Compares Redis, MySQL and the outbox, of everything that the engine has. */
@@ -62,7 +75,7 @@ export function audit() {
 
 /** @returns {any[]} what the engine says of its cells */
 function cellsNow() {
-  return read('/admin/overview', 'overview', { by: 'run' }).body?.cells ?? [];
+  return answered(read('/admin/overview', 'overview', { by: 'run' })).body?.cells ?? [];
 }
 
 /** @returns {number} acknowledged events that were ever lost */
@@ -91,12 +104,12 @@ export function watchCells(lost) {
 
 /** @param {Shop} shop */
 function compareUnits(shop) {
-  const products = readAll(shop.products.map((it) => `/products/${it.id}`), 'product_get').map((it) => it.body);
+  const products = readAll(shop.products.map((it) => `/products/${it.id}`), 'product_get').map(answered);
   /** @type {Map<number, number>} units that were sold, by the stock */
   const sold = new Map();
   let left = 0;
   shop.products.forEach(({ id, stock }, index) => {
-    const now = products[index]?.stock;
+    const now = products[index]?.body?.stock;
     expect('never more is sold than there was', now >= 0 && now <= stock, () => ({ id, stock, now }));
     sold.set(id, stock - now);
     left += now;
@@ -142,8 +155,8 @@ function compareOrders(shop, sold) {
  */
 function compareRanking(sold, source) {
   const differing = () => {
-    const answer = read(`/products/top?limit=100&source=${source}`, 'ranking_top', { by: 'run' });
-    const top = Array.isArray(answer.body) ? answer.body : [];
+    const { body } = answered(read(`/products/top?limit=100&source=${source}`, 'ranking_top', { by: 'run' }));
+    const top = Array.isArray(body) ? body : [];
     const ranked = new Map(top.map((/** @type {any} */ it) => [it.id, it.sold]));
     const least = top.length < 100 ? 0 : top[99].sold;
     return [...sold].filter(([id, units]) => (ranked.get(id) ?? Math.min(units, least)) !== units);
@@ -242,7 +255,7 @@ function listsOf(shop, what) {
     entries: /** @type {any[]} */ ([]),
   }));
   for (let open = lists; open.length > 0; open = open.filter((it) => it.next !== '')) {
-    const answers = readAll(open.map((it) => it.path + it.next), name);
+    const answers = readAll(open.map((it) => it.path + it.next), name).map(answered);
     open.forEach((list, index) => {
       const answer = answers[index];
       const isList = Array.isArray(answer?.body);
@@ -263,7 +276,7 @@ function listsOf(shop, what) {
 function listOf(path) {
   const entries = [];
   for (let next = '', page = 0; page === 0 || next !== ''; page += 1) {
-    const answer = read(path + next, 'coupon_list', { by: 'run' });
+    const answer = answered(read(path + next, 'coupon_list', { by: 'run' }));
     if (!expect('lists can be read', Array.isArray(answer.body), () => answer.text)) {
       break;
     }

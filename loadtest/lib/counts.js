@@ -103,7 +103,7 @@ export const SHOWN = 'max>=0';
  *
  * @param {object} run
  * @param {Array<'units' | 'claims' | 'money'>} run.books  what is compared
- * @param {string[]} run.requests  names of requests whose latency is shown
+ * @param {string[]} run.requests  names of buyers' requests, whose latency is shown
  * @param {boolean} [run.boundsLatency]  of all requests of buyers
  * @param {Record<string, string[]>} [run.more]
  * @returns {Record<string, string[]>}
@@ -123,7 +123,7 @@ export function thresholds({ books, requests, boundsLatency = true, more = {} })
     all['http_req_duration{by:buyer}'] = [`p(95)<${P95_MS}`, `p(99)<${P99_MS}`];
   }
   for (const name of requests) {
-    all[`http_req_duration{name:${name}}`] = [SHOWN];
+    all[`http_req_duration{by:buyer,name:${name}}`] = [SHOWN];
   }
   return { ...all, ...more };
 }

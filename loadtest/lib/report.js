@@ -16,8 +16,18 @@ import { BASE_URL, OUT } from './settings.js';
  * @typedef {object} Summary
  * @property {Record<string, Metric>} metrics
  * @property {{ testRunDurationMs: number }} state
- * @property {{ checks: Array<{ name: string, passes: number, fails: number }> }} root_group
+ * @property {Group} root_group
  */
+
+/**
+ * Rules that were looked at; setup and teardown are groups of their own.
+ *
+ * @typedef {object} Group
+ * @property {Rule[]} checks
+ * @property {Group[]} groups
+ */
+
+/** @typedef {{ name: string, passes: number, fails: number }} Rule */
 
 /** @typedef {{ what: string, told: number, held: number, ok: boolean }} Comparison */
 /** @typedef {{ bound: string, ok: boolean }} Bound */
@@ -34,7 +44,7 @@ import { BASE_URL, OUT } from './settings.js';
  * @property {Record<string, number>} counts
  * @property {Comparison[]} comparisons
  * @property {Bound[]} bounds
- * @property {Array<{ name: string, passes: number, fails: number }>} rules
+ * @property {Rule[]} rules
  * @property {Trend[]} trends
  */
 
@@ -86,7 +96,7 @@ function reportOf(scenario, settings, sellsOut, { metrics, state, root_group: ro
     const { type, values = {}, thresholds = {} } = metrics[name] ?? {};
     const sources = Object.keys(thresholds);
     if (type === 'trend' && sources.length > 0) {
-      const [, by, of] = /\{(.+):(.+)\}$/.exec(name) ?? [];
+      const [, by, of] = /([a-z]+):([^:]+)\}$/.exec(name) ?? [];
       trends.push({ name: of === undefined ? name : by === 'name' ? of : `(${by} ${of})`, values });
     }
     sources.filter((it) => it !== SHOWN).forEach((it) => {
@@ -105,9 +115,27 @@ function reportOf(scenario, settings, sellsOut, { metrics, state, root_group: ro
     counts,
     comparisons,
     bounds,
-    rules: root.checks.map(({ name, passes, fails }) => ({ name, passes, fails })),
+    rules: rulesOf(root),
     trends,
   };
+}
+
+/**
+ * @param {Group} root
+ * @returns {Rule[]} each once
+ */
+function rulesOf(root) {
+  /** @type {Map<string, Rule>} */
+  const rules = new Map();
+  const add = (/** @type {Group} */ { checks, groups }) => {
+    checks.forEach(({ name, passes, fails }) => {
+      const before = rules.get(name) ?? { name, passes: 0, fails: 0 };
+      rules.set(name, { name, passes: before.passes + passes, fails: before.fails + fails });
+    });
+    groups.forEach(add);
+  };
+  add(root);
+  return [...rules.values()];
 }
 
 /**
@@ -144,9 +172,12 @@ function comparisonsOf(value, sellsOut) {
 
 /**
  * @param {number} number
- * @returns {string} with commas, and two digits behind the point where it is no integer
+ * @returns {string} with commas, and two digits behind the point where it is no integer; NaN: nobody knows
  */
 function shown(number) {
+  if (Number.isNaN(number)) {
+    return 'unknown';
+  }
   const [whole, rest] = (Number.isInteger(number) ? String(number) : number.toFixed(2)).split('.');
   const grouped = String(whole).replace(/\B(?=(\d{3})+$)/g, ',');
   return rest === undefined ? grouped : `${grouped}.${rest}`;

@@ -89,7 +89,7 @@ export const OPTIONS = {
 };
 
 /**
- * How long iterations may go on at the end: an iteration that is cut off leaves outcomes that nobody knows. One has a few
+ * How long iterations may go on at the end: one that is cut off leaves outcomes that nobody knows. It has a few
  * requests, each with its patience.
  */
 export const GRACEFUL_STOP = `${Math.ceil(6 * PATIENCE_SECONDS) + 30}s`;
@@ -130,7 +130,7 @@ export function rush(buyers, vus) {
 }
 
 /**
- * `vus` buyers, each of whom begins anew when through; or `RATE` iterations each second, by that many at most.
+ * `vus` buyers, each of whom begins anew when through; or `RATE` iterations each second, by so many at most.
  *
  * @param {number} vus
  * @param {number} durationSeconds
