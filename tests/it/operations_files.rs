@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use firstcome::app::{check_exposure, check_protection};
 use firstcome::config::Settings;
 use firstcome::dev::{Fsync, RedisOptions};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const COMPOSE: &str = include_str!("../../docker-compose.yml");
 const DOCKERFILE: &str = include_str!("../../ops/Dockerfile");
@@ -303,6 +303,35 @@ fn every_panel_explains_itself() {
         for asks in panel["targets"].as_array().unwrap().iter().chain([panel]) {
             assert_eq!(asks["datasource"]["uid"], "${datasource}", "{title}");
         }
+    }
+}
+
+/// Goal: each alert fires when it should, and not before; Prometheus reads whatever it is asked.
+#[test]
+fn prometheus_agrees() {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut asked = Vec::new();
+    texts_under(&dashboard, &["expr"], &mut asked);
+    let rules: Vec<Value> = asked
+        .iter()
+        .map(|it| it.replace("$__rate_interval", "20s").replace("$route", ".*"))
+        .map(|it| json!({"record": "asked", "expr": it}))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dashboard.yml");
+    // What is JSON is YAML, too. Two rules may not be the same: each has a group of its own.
+    let groups = rules.iter().enumerate().map(|(i, rule)| json!({"name": i.to_string(), "rules": [rule]}));
+    fs::write(&file, json!({"groups": groups.collect::<Vec<_>>()}).to_string()).unwrap();
+    for arguments in [
+        &["check", "config", "prometheus.yml"][..],
+        &["test", "rules", "alerts.test.yml", "alerts-of-days.test.yml"],
+        &["check", "rules", "--lint=none", file.to_str().unwrap()],
+    ] {
+        let mut promtool = Command::new("promtool");
+        promtool.current_dir(root().join("ops")).args(arguments).stdin(Stdio::null());
+        let output = promtool.output().expect("promtool, which `sh ops/setup.sh test` installs");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
     }
 }
 
