@@ -47,6 +47,7 @@ mod overview;
 mod pending_orders;
 mod problems;
 mod product_set;
+mod prometheus;
 mod purchase;
 mod races;
 mod ranking;
