@@ -1,5 +1,6 @@
 //! Events to MySQL: read a batch behind the position, write it, trim.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -26,6 +27,9 @@ const GATHERED_EVENTS: usize = 1_024;
 /// a moment without any the next one is written at once.
 const GATHER_PAUSE: Duration = Duration::from_millis(20);
 
+/// A round that takes longer hangs, and the backlog is told meanwhile.
+const HANGING: Duration = Duration::from_secs(1);
+
 /// Why a round did not persist.
 #[derive(Debug, thiserror::Error)]
 pub enum RoundError {
@@ -45,7 +49,10 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
     let mut failures = backoff();
     let (mut position, mut known) = (None, None);
     while !stop.is_cancelled() {
-        let result = round(&worker, cell, &mut position).await;
+        let result = tokio::select! {
+            result = round(&worker, cell, &mut position) => result,
+            never = gauge_while_it_hangs(&worker, cell, known) => match never {},
+        };
         known = position.or(known);
         let pause = match result {
             Ok(0) => IDLE_PAUSE,
@@ -60,11 +67,8 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
                 // Whatever happened, MySQL knows where it stands; what we believed may be old.
                 position = None;
                 // While MySQL is away the backlog is what somebody wants to see.
-                if let (RoundError::Mysql(_) | RoundError::Persist(PersistError::Mysql(_)), Some(from)) =
-                    (&error, known)
-                    && let Ok(read) = events_read(&worker.scripts, cell, from, 1).await
-                {
-                    gauge_backlog(cell, from, &read);
+                if let RoundError::Mysql(_) | RoundError::Persist(PersistError::Mysql(_)) = &error {
+                    gauge_behind(&worker, cell, known).await;
                 }
                 if mend(&worker, cell, &error).await {
                     // It sells from now on, and what waits for MySQL is what the next failover loses.
@@ -191,6 +195,23 @@ async fn trim(worker: &Worker, cell: CellId, persisted: Position, read: &EventsR
                 return;
             }
         }
+    }
+}
+
+/// Tells of the backlog while a round takes long, as where somebody's transaction holds a row that it needs.
+async fn gauge_while_it_hangs(worker: &Worker, cell: CellId, known: Option<Position>) -> Infallible {
+    loop {
+        tokio::time::sleep(HANGING).await;
+        gauge_behind(worker, cell, known).await;
+    }
+}
+
+/// Tells of the backlog behind the last position that MySQL is known to have.
+async fn gauge_behind(worker: &Worker, cell: CellId, known: Option<Position>) {
+    if let Some(from) = known
+        && let Ok(read) = events_read(&worker.scripts, cell, from, 1).await
+    {
+        gauge_backlog(cell, from, &read);
     }
 }
 

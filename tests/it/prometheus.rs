@@ -610,7 +610,7 @@ impl Prometheus {
             samples.first().and_then(|it| it["value"][1].as_str()?.parse().ok()).unwrap_or(0.0)
         };
         let before: f64 = scraped().await;
-        eventually!(scraped().await > before + 1.5);
+        eventually!(scraped().await.total_cmp(&(before + 1.5)).is_gt());
         let last = async || {
             let rules = self.rules().await;
             rules.iter().map(|it| field(it, "lastEvaluation")).min().expect("rules")
