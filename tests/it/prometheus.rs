@@ -26,11 +26,9 @@ use super::test_servers;
 const ALERTS: &str = include_str!("../../ops/alerts.yml");
 const DASHBOARD: &str = include_str!("../../ops/grafana/dashboards/firstcome.json");
 
-/// What `promtool test rules` reads.
-const TESTS: [(&str, &str); 2] = [
-    ("ops/alerts.test.yml", include_str!("../../ops/alerts.test.yml")),
-    ("ops/alerts-of-days.test.yml", include_str!("../../ops/alerts-of-days.test.yml")),
-];
+/// What `promtool test rules` runs, in operations_files.rs.
+const TESTS: [&str; 2] =
+    [include_str!("../../ops/alerts.test.yml"), include_str!("../../ops/alerts-of-days.test.yml")];
 
 /// Alerts whose fault a test of this file makes on a real engine.
 const MADE_HERE: [&str; 16] = [
@@ -64,15 +62,6 @@ const WAITS: [&str; 3] = ["FirstcomeBacklogGrowing", "FirstcomeBacklogHalfFull",
 /// How long Prometheus may take to see something. Generous: a slow machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Goal: Prometheus takes the files as they are, and each alert waits for what its test says.
-#[test]
-fn promtool_passes_the_files() {
-    promtool(&["check", "config", "ops/prometheus.yml"]);
-    promtool(&["check", "rules", "ops/alerts.yml"]);
-    let tests = TESTS.map(|(path, _)| path);
-    promtool(&[&["test", "rules"][..], &tests[..]].concat());
-}
-
 /// Goal: no alert is untested, be it new.
 #[test]
 fn every_alert_has_been_seen_firing() {
@@ -81,10 +70,7 @@ fn every_alert_has_been_seen_firing() {
     assert_eq!(alerts, known, "each alert's fault is made here, or is a matter of promtool alone");
     for alert in &alerts {
         let expected = format!("alertname=\"{alert}\"");
-        assert!(
-            TESTS.iter().any(|(_, tests)| tests.contains(&expected)),
-            "no test of promtool expects {alert}"
-        );
+        assert!(TESTS.iter().any(|it| it.contains(&expected)), "no test of promtool expects {alert}");
     }
 }
 
@@ -284,20 +270,6 @@ async fn a_rabbitmq_that_takes_nothing_is_told() {
 /// A bound that a few orders reach.
 fn small_backlog() -> [(&'static str, String); 2] {
     [("FIRSTCOME_KEEP_EVENTS", "10".to_owned()), ("FIRSTCOME_BACKLOG_BOUND", "100".to_owned())]
-}
-
-/// Runs promtool in the project's folder; fails with what it says.
-fn promtool(arguments: &[&str]) {
-    let mut command = Command::new("promtool");
-    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    let output = command.output().expect("promtool is there: `ops/setup.sh test` installs it");
-    let says = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
-    assert!(
-        output.status.success(),
-        "promtool {arguments:?}: {}{}",
-        says(&output.stdout),
-        says(&output.stderr)
-    );
 }
 
 /// The names of all alerts.
