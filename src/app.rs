@@ -133,20 +133,20 @@ impl Engine {
         require_durable: bool,
         prometheus: PrometheusHandle,
     ) -> anyhow::Result<Self> {
-        Self::start_with(settings, role, require_durable, None, prometheus).await
+        Self::start_with(settings, role, require_durable, false, prometheus).await
     }
 
     /// Starts all there is, and where nobody is asked for a token, the demo shop and its shoppers.
     pub async fn start_demo(settings: Settings, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
-        let rush = (settings.auth == Auth::None).then_some(Rush::new as fn(SocketAddr) -> Rush);
-        Self::start_with(settings, Role::All, true, rush, prometheus).await
+        let has_shop = settings.auth == Auth::None;
+        Self::start_with(settings, Role::All, true, has_shop, prometheus).await
     }
 
     async fn start_with(
         settings: Settings,
         role: Role,
         require_durable: bool,
-        rush: Option<fn(SocketAddr) -> Rush>,
+        has_shop: bool,
         prometheus: PrometheusHandle,
     ) -> anyhow::Result<Self> {
         let mut tokens = None;
@@ -197,7 +197,7 @@ impl Engine {
                 started: Instant::now(),
                 audit_turn: Arc::default(),
                 console: Arc::default(),
-                rush: rush.map(|new| Arc::new(new(local))),
+                rush: has_shop.then(|| Arc::new(Rush::new(local))),
                 stop: stop_http.clone(),
             });
             app = Some(state.clone());

@@ -1,7 +1,6 @@
 //! A rush to look at: shoppers who come to this node over HTTP like any others, look, claim a coupon and buy.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,23 +65,11 @@ pub struct RushView {
     pub failed: u64,
 }
 
-#[derive(Default)]
-struct Counts {
-    running: AtomicBool,
-    shoppers: AtomicU64,
-    done: AtomicU64,
-    paid: AtomicU64,
-    claimed: AtomicU64,
-    sold_out: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
-}
-
 /// Shoppers on demand.
 pub struct Rush {
     client: Client<HttpConnector, Body>,
     url: String,
-    counts: Counts,
+    view: Mutex<RushView>,
     stop: Mutex<CancellationToken>,
 }
 
@@ -95,42 +82,32 @@ impl Rush {
     /// For the node at `address`.
     pub fn new(address: SocketAddr) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let (counts, stop) = (Counts::default(), Mutex::default());
-        Self { client, url: format!("http://{address}"), counts, stop }
+        Self { client, url: format!("http://{address}"), view: Mutex::default(), stop: Mutex::default() }
     }
 
     pub fn view(&self) -> RushView {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { running, shoppers, done, paid, claimed, sold_out, refused, failed } = &self.counts;
-        RushView {
-            running: running.load(Ordering::Relaxed),
-            shoppers: of(shoppers),
-            done: of(done),
-            paid: of(paid),
-            claimed: of(claimed),
-            sold_out: of(sold_out),
-            refused: of(refused),
-            failed: of(failed),
-        }
+        *self.view.lock().expect("no panic while held")
+    }
+
+    fn count(&self, change: impl FnOnce(&mut RushView)) {
+        change(&mut self.view.lock().expect("no panic while held"));
     }
 
     /// Has so many shoppers come; nothing where some are under way. `stop` ends it too.
     pub fn start(self: &Arc<Self>, shoppers: u64, stop: CancellationToken) {
-        if self.counts.running.swap(true, Ordering::SeqCst) {
+        let mut view = self.view.lock().expect("no panic while held");
+        if view.running {
             return;
         }
-        let Counts { done, paid, claimed, sold_out, refused, failed, .. } = &self.counts;
-        for count in [done, paid, claimed, sold_out, refused, failed] {
-            count.store(0, Ordering::Relaxed);
-        }
-        self.counts.shoppers.store(shoppers, Ordering::Relaxed);
+        *view = RushView { running: true, shoppers, ..RushView::default() };
+        drop(view);
         *self.stop.lock().expect("no panic while held") = stop.clone();
         let rush = self.clone();
         tokio::spawn(async move {
             if let Some(Err(error)) = stop.run_until_cancelled(rush.run(shoppers)).await {
                 tracing::warn!(error = format!("{error:#}"), "the rush ended early");
             }
-            rush.counts.running.store(false, Ordering::SeqCst);
+            rush.count(|it| it.running = false);
         });
     }
 
@@ -151,9 +128,9 @@ impl Rush {
         arrivals
             .for_each_concurrent(AT_ONCE, |number| async move {
                 if self.shop(number, wares, run).await.is_none() {
-                    self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                    self.count(|it| it.failed += 1);
                 }
-                self.counts.done.fetch_add(1, Ordering::Relaxed);
+                self.count(|it| it.done += 1);
             })
             .await;
         Ok(())
@@ -164,8 +141,9 @@ impl Rush {
     async fn lay_out(&self, shoppers: u64) -> anyhow::Result<Vec<Value>> {
         let campaigns = self.ask(Method::GET, "/coupons?limit=200", None, None).await?.body;
         let mine = campaigns.as_array().into_iter().flatten().find(|it| it["couponId"] == COUPON);
-        let left = |it: &Value| it["quantity"].as_u64().unwrap_or(0) - it["remaining"].as_u64().unwrap_or(0);
-        let quantity = mine.map_or(0, left) + shoppers.div_ceil(2);
+        let issued =
+            |it: &Value| it["quantity"].as_u64().unwrap_or(0) - it["remaining"].as_u64().unwrap_or(0);
+        let quantity = mine.map_or(0, issued) + shoppers.div_ceil(2);
         let campaign = json!({
             "name": "Rush: 1,000 off", "discount": {"kind": "fixed", "value": DISCOUNT}, "quantity": quantity,
             "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2999-01-01T00:00:00Z",
@@ -216,7 +194,7 @@ impl Rush {
         let key = format!("rush-{run}-{number}-claim");
         let claim = self.patiently(Method::POST, "/coupons", Some(claim), Some(key)).await?;
         if claim.status.is_success() {
-            self.counts.claimed.fetch_add(1, Ordering::Relaxed);
+            self.count(|it| it.claimed += 1);
         }
         self.count_refusal(&claim);
 
@@ -228,7 +206,7 @@ impl Rush {
         let key = format!("rush-{run}-{number}-order");
         let order = self.patiently(Method::POST, "/orders", Some(order), Some(key)).await?;
         if order.status == StatusCode::CREATED {
-            self.counts.paid.fetch_add(1, Ordering::Relaxed);
+            self.count(|it| it.paid += 1);
         }
         self.count_refusal(&order);
         Some(())
@@ -238,8 +216,7 @@ impl Rush {
         if reply.status.is_client_error() {
             let code = reply.body["code"].as_str().unwrap_or_default();
             let sold_out = matches!(code, "out_of_stock" | "coupon_sold_out");
-            let count = if sold_out { &self.counts.sold_out } else { &self.counts.refused };
-            count.fetch_add(1, Ordering::Relaxed);
+            self.count(|it| *(if sold_out { &mut it.sold_out } else { &mut it.refused }) += 1);
         }
     }
 

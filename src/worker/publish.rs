@@ -80,7 +80,7 @@ async fn publish_while_locked(
     mut progressed: impl FnMut(),
 ) -> Result<(), PublishRoundError> {
     let Some(mut lock) = NamedLock::try_take(&worker.mysql, "publish", cell).await? else {
-        set_gauges(cell, 0, 0.0);
+        gauge_nothing(cell);
         return Ok(());
     };
     let publisher = connect(worker).await?;
@@ -91,13 +91,14 @@ async fn publish_while_locked(
         if last_look.elapsed() > Duration::from_secs(1) {
             last_look = Instant::now();
             if !lock.is_held().await {
-                set_gauges(cell, 0, 0.0);
+                gauge_nothing(cell);
                 return Ok(());
             }
         }
-        if Instant::now() >= whole_look {
-            let began = Instant::now();
-            gauge_outbox(worker, cell).await?;
+        let began = Instant::now();
+        if began >= whole_look {
+            gauge_depth(cell, outbox::depth(&worker.mysql, cell).await?);
+            // The round that reads from the first row tells how old that is.
             behind = 0;
             whole_look = began + WHOLE_LOOK_PAUSE.max(began.elapsed() * WHOLE_LOOK_SHARE);
         }
@@ -139,6 +140,9 @@ async fn round(
 ) -> Result<Round, PublishRoundError> {
     let most = worker.settings.publish_batch_messages;
     let rows = outbox::waiting(&worker.mysql, cell, *behind, most).await?;
+    if *behind == 0 {
+        gauge_lag(cell, rows.first());
+    }
     if rows.is_empty() {
         return Ok(Round { sent: 0, confirmed: 0 });
     }
@@ -170,17 +174,26 @@ async fn round(
     Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
 }
 
-/// What waits, and for how long the oldest of it. Only the worker that publishes tells: the others' figures would be old.
+/// What waits, and for how long the oldest of it.
 async fn gauge_outbox(worker: &Worker, cell: CellId) -> Result<(), sqlx::Error> {
-    let depth = outbox::depth(&worker.mysql, cell).await?;
-    let oldest = outbox::waiting(&worker.mysql, cell, 0, 1).await?;
-    set_gauges(cell, depth, oldest.first().map_or(0.0, |it| age_seconds(&it.payload)));
+    gauge_depth(cell, outbox::depth(&worker.mysql, cell).await?);
+    gauge_lag(cell, outbox::waiting(&worker.mysql, cell, 0, 1).await?.first());
     Ok(())
 }
 
-fn set_gauges(cell: CellId, messages: u64, lag_seconds: f64) {
+/// Only the worker that publishes tells: the others' figures would be old.
+fn gauge_nothing(cell: CellId) {
+    gauge_depth(cell, 0);
+    gauge_lag(cell, None);
+}
+
+fn gauge_depth(cell: CellId, messages: u64) {
     metrics::gauge!("firstcome_outbox_messages", "cell" => cell.to_string()).set(messages as f64);
-    metrics::gauge!("firstcome_publish_lag_seconds", "cell" => cell.to_string()).set(lag_seconds);
+}
+
+fn gauge_lag(cell: CellId, oldest: Option<&OutboxRow>) {
+    let seconds = oldest.map_or(0.0, |it| age_seconds(&it.payload));
+    metrics::gauge!("firstcome_publish_lag_seconds", "cell" => cell.to_string()).set(seconds);
 }
 
 /// How long ago a message's order was what it tells.

@@ -429,7 +429,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Every text that one of these keys has, at any depth.
-fn texts_under<'a>(value: &'a Value, keys: &[&str], found: &mut Vec<&'a str>) {
+pub fn texts_under<'a>(value: &'a Value, keys: &[&str], found: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {

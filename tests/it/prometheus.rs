@@ -20,6 +20,7 @@ use url::Url;
 use super::cell_dump::connect;
 use super::commands::{firstcome, text};
 use super::engine_process::EngineProcess;
+use super::operations_files::texts_under;
 use super::test_app::{eventually, fresh_settings};
 use super::test_servers;
 
@@ -280,18 +281,9 @@ fn alerts() -> BTreeSet<String> {
 
 /// Every expression of the dashboard, as Grafana would send it.
 fn panels() -> Vec<String> {
-    fn collect(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(fields) => {
-                found.extend(fields.get("expr").map(|it| it.as_str().expect("an expression").to_owned()));
-                fields.values().for_each(|it| collect(it, found));
-            }
-            Value::Array(items) => items.iter().for_each(|it| collect(it, found)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let mut found = Vec::new();
-    collect(&serde_json::from_str(DASHBOARD).unwrap(), &mut found);
+    texts_under(&dashboard, &["expr"], &mut found);
     let filled = found.into_iter().map(|it| {
         let filled = it.replace("$__rate_interval", "1m").replace("$__range", "5m").replace("$route", ".*");
         assert!(!filled.contains('$'), "a variable that this test does not know: {it}");
