@@ -59,7 +59,7 @@ pub struct Settings {
     /// PEM file of the authorities that signed the certificates of these three servers. Default: none, and the public
     /// authorities in the binary count. Read at the start only.
     pub tls_ca_file: Authorities,
-    /// Number of cells: fixed when the database is created. Only 1 in this release.
+    /// Number of cells, a power of two: fixed when the database is created.
     pub cells: u16,
 
     /// Longest wait for one Redis reply, in milliseconds, before the caller gets 503.
@@ -291,7 +291,8 @@ impl Settings {
         self.keep_events + self.backlog_bound
     }
 
-    fn check(&self) -> Result<(), WrongSetting> {
+    /// Refuses values that are not allowed; what [`Settings::load`] gives has been checked.
+    pub fn check(&self) -> Result<(), WrongSetting> {
         let refuse = |key: &str, value: String| Err(WrongSetting::of(key, value));
         let values = serde_json::to_value(self).expect("settings are plain values");
         for (key, range) in RANGES {
@@ -299,6 +300,9 @@ impl Settings {
             if !number.is_some_and(|it| range.contains(&it)) {
                 return refuse(key, values[*key].to_string());
             }
+        }
+        if Cells::new(self.cells).is_none() {
+            return refuse("cells", self.cells.to_string());
         }
         // A campaign must outlive the orders that hold its coupons.
         if self.payment_window_ms >= self.keep_ended_ms {

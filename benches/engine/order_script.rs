@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context, bail};
-use firstcome::cell::{CellId, Fence};
+use firstcome::cell::{CellId, Cells, Fence};
 use firstcome::dev::PrivateRedis;
 use firstcome::ids::{OptionId, ProductId, UserId};
 use firstcome::product::SkuId;
@@ -61,7 +61,7 @@ impl ScriptServer {
         let fence = Fence { epoch: 1, replid: None };
         let mut digests = Vec::new();
         for text in [Script::OrderPlace.text(), Script::CouponIssue.text(), EMPTY] {
-            let text = loaded_text(text, CELL, &fence, STREAM_BOUND);
+            let text = loaded_text(text, CELL, Cells::new(1).expect("a power of two"), &fence, STREAM_BOUND);
             digests.push(redis::cmd("SCRIPT").arg("LOAD").arg(text).query_async(&mut connection).await?);
         }
         let digests: [String; 3] = digests.try_into().expect("three scripts");

@@ -6,7 +6,6 @@ use crate::money::{AMOUNT_MAX, PRICE_MAX};
 
 /// Bounds of every number, in the order of [`super::Settings`].
 pub(super) const RANGES: &[(&str, RangeInclusive<u64>)] = &[
-    ("cells", 1..=1),
     ("redis_reply_timeout_ms", 10..=60_000),
     ("mysql_connections", 4..=1_000),
     ("charge_limit", 1..=PRICE_MAX as u64),
@@ -57,6 +56,7 @@ const FORMS: &[(&str, &str)] = &[
     ),
     ("amqp_url", "amqp://user:password@host:port/vhost or amqps://…"),
     ("tls_ca_file", "nothing, or a PEM file of certificates"),
+    ("cells", "1, 2, 4, 8 and so on, up to 1024; the number is fixed when the database is created"),
     ("amqp_exchange", "1 to 255 characters"),
     ("amqp_queue", "1 to 255 characters"),
     ("trusted_proxies", "addresses and networks such as 10.0.0.0/8"),

@@ -32,8 +32,10 @@ fn development_has_no_limit_unless_it_is_set() {
 #[test]
 fn a_wrong_value_is_named_with_what_is_allowed() {
     for (key, value, allowed) in [
-        ("cells", "3", "1 to 1"),
-        ("cells", "many", "1 to 1"),
+        ("cells", "3", "1, 2, 4, 8"),
+        ("cells", "2048", "up to 1024"),
+        ("cells", "0", "1, 2, 4, 8"),
+        ("cells", "many", "1, 2, 4, 8"),
         ("listen", "nowhere", "127.0.0.1:8080"),
         ("metrics_listen", "nowhere", "127.0.0.1:9100"),
         ("auth", "jwtt", "none or jwt"),

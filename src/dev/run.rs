@@ -31,7 +31,7 @@ pub struct DevOptions {
     /// What is on sale at the first start
     #[arg(long, value_enum, default_value = "demo")]
     catalogue: Catalogue,
-    /// Number of cells; only 1 in this release
+    /// Number of cells: 1, 2, 4, 8 and so on, up to 1024; fixed by the first start of a data folder
     #[arg(long, value_name = "N")]
     cells: Option<u16>,
     /// Start a server that died again, instead of only reporting it
@@ -85,8 +85,9 @@ pub async fn run(
     options: DevOptions,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    if options.cells.is_some_and(|it| it != settings.cells) {
-        bail!("--cells: {} is not allowed; allowed: 1", options.cells.unwrap_or_default());
+    if let Some(cells) = options.cells {
+        settings.cells = cells;
+        settings.check()?;
     }
     check_exposure(&settings, options.allow_insecure)?;
     // Before any server is started.

@@ -158,7 +158,12 @@ impl Scripts {
                 vouched.leave(known.fence.epoch);
             }
         }
-        slot.set.store(Some(Arc::new(ScriptSet::new(cell, fence, self.shared.stream_bound))));
+        slot.set.store(Some(Arc::new(ScriptSet::new(
+            cell,
+            self.shared.cells,
+            fence,
+            self.shared.stream_bound,
+        ))));
     }
 
     /// The fence of the epoch that this node works in.
@@ -214,7 +219,7 @@ impl Scripts {
         cell: CellId,
         fence: &Fence,
     ) -> Result<(), RedisError> {
-        let set = ScriptSet::new(cell, fence.clone(), self.shared.stream_bound);
+        let set = ScriptSet::new(cell, self.shared.cells, fence.clone(), self.shared.stream_bound);
         for text in &set.texts {
             redis::cmd("SCRIPT").arg("LOAD").arg(text).exec_async(connection).await?;
         }

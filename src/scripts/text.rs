@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::cell::{CellId, Fence};
+use crate::cell::{CellId, Cells, Fence};
 
 macro_rules! scripts {
     ($($variant:ident = $stem:literal),* $(,)?) => {
@@ -75,21 +75,21 @@ pub(super) struct ScriptSet {
 }
 
 impl ScriptSet {
-    pub fn new(cell: CellId, fence: Fence, stream_bound: u64) -> Self {
+    pub fn new(cell: CellId, cells: Cells, fence: Fence, stream_bound: u64) -> Self {
         let texts: Vec<String> =
-            Script::ALL.iter().map(|it| loaded_text(it.text(), cell, &fence, stream_bound)).collect();
+            Script::ALL.iter().map(|it| loaded_text(it.text(), cell, cells, &fence, stream_bound)).collect();
         let digests = texts.iter().map(|it| redis::Script::new(it).get_hash().to_owned()).collect();
         Self { fence, digests, texts }
     }
 }
 
 /// A script as it is loaded: behind `#!lua` the fence, and around the body of one that appends its guard.
-pub fn loaded_text(text: &str, cell: CellId, fence: &Fence, stream_bound: u64) -> String {
-    let Fence { epoch, replid } = fence;
+pub fn loaded_text(text: &str, cell: CellId, cells: Cells, fence: &Fence, stream_bound: u64) -> String {
+    let (Fence { epoch, replid }, cells) = (fence, cells.count());
     // The first line may carry flags: what only reads or frees must run in a Redis that is out of memory.
     let (shebang, body) = text.split_once('\n').expect("every script starts with #!lua");
     let mut text = format!(
-        "{shebang}\nlocal CELL, EPOCH = '{cell}', '{epoch}'\n\
+        "{shebang}\nlocal CELL, EPOCH, CELLS = '{cell}', '{epoch}', {cells}\n\
          if redis.call('GET', KEYS[1]) ~= EPOCH then return {{'CLOSED'}} end\n"
     );
     if let Some(replid) = replid {
@@ -140,14 +140,18 @@ pub(super) const HALFWAY: &str = "HALFWAY";
 mod tests {
     use super::*;
 
+    fn eight() -> Cells {
+        Cells::new(8).unwrap()
+    }
+
     #[test]
     fn the_prologue_carries_cell_epoch_and_replid() {
         let fence = Fence { epoch: 8, replid: Some("abc".to_owned()) };
-        let text = loaded_text(Script::OrderPlace.text(), CellId(3), &fence, 200);
+        let text = loaded_text(Script::OrderPlace.text(), CellId(3), eight(), &fence, 200);
         let lines: Vec<&str> = text.lines().take(5).collect();
-        assert_eq!(lines[..2], ["#!lua", "local CELL, EPOCH = '3', '8'"]);
+        assert_eq!(lines[..2], ["#!lua", "local CELL, EPOCH, CELLS = '3', '8', 8"]);
         assert!(lines[3].contains("master_replid:abc") && lines[4].contains(">= 200"));
-        let read = loaded_text(Script::BalanceGet.text(), CellId(3), &fence, 200);
+        let read = loaded_text(Script::BalanceGet.text(), CellId(3), eight(), &fence, 200);
         assert!(!read.contains("XLEN") && !read.contains("pcall"));
     }
 
@@ -155,7 +159,7 @@ mod tests {
     fn a_script_appends_through_the_guard() {
         let fence = Fence { epoch: 8, replid: None };
         for script in Script::ALL.iter().filter(|it| it.appends()) {
-            let text = loaded_text(script.text(), CellId(0), &fence, 200);
+            let text = loaded_text(script.text(), CellId(0), eight(), &fence, 200);
             assert!(!text.contains(APPEND) && text.ends_with(GUARD), "{}", script.stem());
             assert_eq!(text.matches("append('XADD'").count(), 1, "{}", script.stem());
         }

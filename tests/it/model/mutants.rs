@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use firstcome::cell::{CellId, Fence};
+use firstcome::cell::{CellId, Cells, Fence};
 use firstcome::scripts::{Script, loaded_text};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -87,7 +87,7 @@ const MUTANTS: &[Mutant] = &[
 
 /// The script as the engine loads it.
 fn loaded(body: &str) -> String {
-    loaded_text(body, CellId(0), &Fence { epoch: EPOCH, replid: None }, STREAM_BOUND)
+    loaded_text(body, CellId(0), Cells::new(1).unwrap(), &Fence { epoch: EPOCH, replid: None }, STREAM_BOUND)
 }
 
 /// The digest that is called, and the one that is called instead.
