@@ -7,6 +7,9 @@
 --   3  coupon   hash    ends_at_ms, expires_at_ms, set_at_ms
 --   4  coupons  zset    coupon ids, scored by themselves
 --   5  issues   hash    user id -> state
+--   6  gifts    set     transfers on their way out of this cell (quota_give.lua)
+--   7  quota    hash    transfers of this campaign; with several cells
+--   8  asks     zset    cells that wait for its units; with several cells
 -- ARGV
 --   1  coupon_id        decimal text
 --   2  ended_before_ms  only a campaign whose issuing and use ended, and which was last set, before this
@@ -14,7 +17,7 @@
 --   NOT_FOUND
 --   NOT_ENDED
 --   FORGOTTEN  seq = the event's number
--- EFFECTS  on FORGOTTEN: one coupon_forgotten event; coupon and issues are gone. The same id may open a new campaign.
+-- EFFECTS  on FORGOTTEN: one coupon_forgotten event; coupon, issues and transfers are gone. The same id may open a new campaign.
 -- COST     O(1); a large `issues` is freed in the background
 -- RETRY    safe: a second call answers NOT_FOUND
 
@@ -25,6 +28,10 @@ local time = redis.call('TIME')
 local id = redis.call('XADD', KEYS[2], 'NOMKSTREAM', EPOCH .. '-*', 'coupon_forgotten:1', string.format(
   '%d %s', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1]))
 if not id then return {'CLOSED'} end
-redis.call('UNLINK', KEYS[3], KEYS[5])
+for _, field in ipairs(CELLS > 1 and redis.call('HKEYS', KEYS[7]) or {}) do
+  local peer = string.match(field, '^out(%d+)$')
+  if peer then redis.call('SREM', KEYS[6], 'c:' .. ARGV[1] .. ' ' .. peer) end
+end
+redis.call('UNLINK', KEYS[3], KEYS[5], KEYS[7], KEYS[8])
 redis.call('ZREM', KEYS[4], ARGV[1])
 return {'FORGOTTEN', tonumber(string.sub(id, #EPOCH + 2))}

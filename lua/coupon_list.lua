@@ -10,7 +10,7 @@
 --   2  limit    most campaigns, 1 to 201
 -- RETURNS  {outcome, coupons}
 --   FOUND  coupons = {{id, name, kind, value, max_amount, min_order, quantity, remaining, starts_at_ms, ends_at_ms,
---          expires_at_ms}, …}, an absent value is an empty text
+--          expires_at_ms, version, life}, …}, an absent value is an empty text
 -- EFFECTS  none
 -- COST     O(limit)
 -- RETRY    safe
@@ -19,9 +19,10 @@ local ids = redis.call('ZRANGE', KEYS[3], '(' .. ARGV[1], '+inf', 'BYSCORE', 'LI
 local coupons = {}
 for i, id in ipairs(ids) do
   local coupon = redis.call('HMGET', '{c' .. CELL .. '}:coupon:' .. id, 'name', 'kind', 'value', 'max_amount',
-    'min_order', 'quantity', 'remaining', 'starts_at_ms', 'ends_at_ms', 'expires_at_ms')
+    'min_order', 'quantity', 'remaining', 'starts_at_ms', 'ends_at_ms', 'expires_at_ms',
+    'version', 'life')
   local row = {id}
-  for field = 1, 10 do row[field + 1] = coupon[field] or '' end
+  for field = 1, 12 do row[field + 1] = coupon[field] or '' end
   coupons[i] = row
 end
 return {'FOUND', coupons}

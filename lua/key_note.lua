@@ -1,16 +1,17 @@
 #!lua
--- key_note: remember a key's answer for a request that changed nothing: a payment of an order that was paid before.
+-- key_note: remember a key's answer for a request that changes nothing here: a payment of an order that was paid before, or
+-- a change that another cell makes.
 --
 -- KEYS
 --   1  gate    string  the epoch in which this cell is open
 --   2  events  stream  one entry per change
 --   3  idem    string  fingerprint and answer of the request with this key
 -- ARGV
---   1  user_id
+--   1  scope        the user whose key it is; 0: an administrator's
 --   2  fingerprint  32 hex digits
 --   3  key          the caller's key, for the event
 --   4  ttl_ms       how long the key is kept
---   5  answer       what the caller is told, as the record of a payment holds it
+--   5  answer       what the caller is told, as the record holds it
 -- RETURNS  {outcome, answer}
 --   KEY_REUSED  the key was used for another request
 --   REPLAYED    answer = that of the first request with this key

@@ -29,7 +29,7 @@
 --   ENDED
 -- EFFECTS  on ENDED only: one order_<end> event; units back to each SKU that still is, limits and coupon too;
 --          on refunded the user's balance + (total - discount), sales:<hour> and rolling - units while they are
---          in the window; order.status = end, due without it, idem = fingerprint and answer
+--          in the window; with several cells each sku.increases + 1; order.status = end, due without it, idem = fingerprint and answer
 -- CLOCK    Redis TIME
 -- COST     O(lines), at most 50
 -- RETRY    safe: a second call answers NOT_NOW, or with a key REPLAYED
@@ -104,7 +104,10 @@ local placed_seq = math.floor(ARGV[1] / 1024)
 local hour_key = refunds and tag .. 'sales:' .. string.format('%d', math.floor(paid_at / 3600000))
 for _, it in ipairs(back) do
   local product, quantity, limited, sku_key = it[1], it[2], it[3], it[4]
-  if sku_key then redis.call('HINCRBY', sku_key, 'remaining', quantity) end
+  if sku_key then
+    redis.call('HINCRBY', sku_key, 'remaining', quantity)
+    if CELLS > 1 then redis.call('HINCRBY', sku_key, 'increases', '1') end
+  end
   -- A product that was deleted and listed again counts anew.
   local born = limited == '1' and redis.call('HGET', tag .. 'product:' .. product, 'born')
   if born and placed_seq > tonumber(born) then

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::across::desk::Desk;
 use crate::config::{Auth, Settings, WrongSetting};
 use crate::console::rush::Rush;
 use crate::durability;
@@ -25,7 +26,7 @@ use crate::node::Node;
 use crate::rabbitmq;
 use crate::scripts::Scripts;
 use crate::scripts::connect::RedisServer;
-use crate::watermark::CellWatch;
+use crate::watermark::{CellWatch, Watermark};
 use crate::worker::Worker;
 
 /// How long the current batches may take at the end.
@@ -191,6 +192,7 @@ impl Engine {
                 tokens,
                 cells: node.watch(),
                 watermark: node.watermark(),
+                desk: Arc::new(Desk::new(scripts.clone(), node.watermark())),
                 sold_out: Arc::new(SoldOut::new(settings)),
                 shared_reads: Arc::new(SharedReads::new(settings.list_staleness_ms)),
                 prometheus: prometheus.clone(),
@@ -221,6 +223,11 @@ impl Engine {
 
     pub fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// What tells how far MySQL has got.
+    pub fn watermark(&self) -> Watermark {
+        self.node.watermark()
     }
 
     pub fn cells(&self) -> CellWatch {

@@ -152,6 +152,11 @@ impl Cells {
         (cell < self.0).then_some(CellId(cell))
     }
 
+    /// The one that is asked for what all of them have.
+    pub fn first(self) -> CellId {
+        CellId(0)
+    }
+
     pub fn all(self) -> impl Iterator<Item = CellId> {
         (0..self.0).map(CellId)
     }

@@ -13,7 +13,9 @@ use crate::idempotency::Fingerprint;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::Amount;
 use crate::order::{FactLine, Order, OrderFacts, OrderStatus};
+use crate::pool::Pool;
 use crate::product::SkuId;
+use crate::scripts::product_set::CopyOf;
 use crate::time::Millis;
 
 pub use holding::Holding;
@@ -43,20 +45,27 @@ pub enum Event {
         sku: SkuId,
         delta: i64,
         remaining: i64,
+        /// What the caller was told: units of all cells.
+        total: i64,
         caller: u64,
         key: Option<StoredKey>,
     },
-    /// With what remained of each of its SKUs.
+    /// With what was left of each of its SKUs.
     ProductDeleted {
         at_ms: Millis,
         product: ProductId,
-        remaining: Vec<(SkuId, i64)>,
+        left: Vec<Left>,
     },
     CouponSet {
         at_ms: Millis,
         coupon: CouponDescription,
         remaining: i64,
+        /// Units that came from other cells, less those that went there.
+        moved: i64,
+        /// `None`: this is its home cell.
+        copy_of: Option<CopyOf>,
     },
+    QuotaMoved(QuotaMovedEvent),
     CouponIssued(CouponIssuedEvent),
     CouponForgotten {
         at_ms: Millis,
@@ -65,7 +74,8 @@ pub enum Event {
     /// A request that changed nothing is remembered for its key.
     KeyNoted {
         at_ms: Millis,
-        user: UserId,
+        /// The user it belongs to; 0: an administrator's.
+        scope: u64,
         /// As Redis's record holds it behind the fingerprint.
         answer: String,
         key: StoredKey,
@@ -99,9 +109,45 @@ pub struct StoredKey {
     pub key: String,
 }
 
+/// What was left of a SKU when its product went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    pub sku: SkuId,
+    pub remaining: i64,
+    /// Units that had come from other cells, less those that went there.
+    pub moved: i64,
+}
+
+/// Units of a pool left for another cell, or came from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaMovedEvent {
+    pub at_ms: Millis,
+    pub pool: Pool,
+    pub direction: Direction,
+    /// The other cell.
+    pub peer: CellId,
+    /// Of the pool: the number of its first event in its home cell.
+    pub life: Seq,
+    /// Of the transfer, among those of this pool between these two cells in this direction.
+    pub number: u64,
+    pub units: i64,
+    /// Units that this cell has afterwards.
+    pub remaining: i64,
+    /// All that ever came from other cells, less what went there.
+    pub moved: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    Given,
+    Taken,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProductSetEvent {
     pub at_ms: Millis,
+    /// `None`: this is its home cell.
+    pub copy_of: Option<CopyOf>,
     pub product: ProductId,
     pub name: String,
     pub starts_at_ms: Option<Millis>,
@@ -264,6 +310,7 @@ impl Event {
             | Self::OrderPlaced { at_ms, .. }
             | Self::KeyNoted { at_ms, .. }
             | Self::CouponReleased { at_ms, .. } => *at_ms,
+            Self::QuotaMoved(moved) => moved.at_ms,
             Self::ProductSet(set) => set.at_ms,
             Self::CouponIssued(issued) => issued.at_ms,
             Self::OrderPaid(paid) => paid.at_ms,

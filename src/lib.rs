@@ -1,5 +1,6 @@
 //! firstcome: a Redis-first commerce engine for flash sales.
 
+pub mod across;
 pub mod app;
 pub mod audit;
 pub mod cell;
@@ -20,6 +21,7 @@ pub mod money;
 pub mod mysql;
 pub mod node;
 pub mod order;
+pub mod pool;
 pub mod product;
 pub mod rabbitmq;
 pub mod ranking;

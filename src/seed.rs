@@ -11,7 +11,7 @@ use crate::idempotency::{Fingerprint, Idempotency, IdempotencyKey, Seen};
 use crate::ids::{ID_MAX, OptionId, ProductId, UserId};
 use crate::money::{Amount, PRICE_MAX, STOCK_MAX};
 use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
-use crate::scripts::product_list::product_list;
+use crate::scripts::product_list::{Which, product_list};
 use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription, product_set};
 use crate::scripts::user_create::{UserCreate, user_create};
 use crate::scripts::{ScriptError, Scripts};
@@ -191,7 +191,8 @@ fn product_name(id: ProductId) -> String {
 async fn spare_others(scripts: &Scripts, plan: SeedPlan) -> Result<(), SeedError> {
     let mut after = 0;
     loop {
-        let page = product_list(scripts, after, LISTED_AT_ONCE).await?.products;
+        let which = Which::Behind { after, limit: LISTED_AT_ONCE };
+        let page = product_list(scripts, scripts.cells().first(), which).await?.products;
         let mut listed = page.iter().take_while(|it| it.id.get() <= plan.products);
         if let Some(other) = listed.find(|it| it.name != product_name(it.id)) {
             return Err(SeedError::ForeignProduct { id: other.id, name: other.name.clone() });
@@ -221,11 +222,12 @@ async fn seed_product(scripts: &Scripts, plan: SeedPlan, id: u64) -> Result<bool
         limit_per_user: None,
         skus: vec![sku],
     };
-    match patiently(|| product_set(scripts, &description)).await? {
+    match patiently(|| product_set(scripts, scripts.cells().home(id), &description, None)).await? {
         // One SKU leaves at most a few out.
         ProductSet::StockDiffers { .. } | ProductSet::TooManyOptions => Err(SeedError::StockDiffers(id)),
-        ProductSet::Created { .. } => Ok(true),
-        ProductSet::Updated { .. } => Ok(false),
+        ProductSet::Created(_) => Ok(true),
+        // The other two are of copies, which a worker makes.
+        ProductSet::Updated(_) | ProductSet::Known | ProductSet::OtherLife => Ok(false),
     }
 }
 

@@ -37,13 +37,27 @@ impl Watermark {
     /// Waits until MySQL has the event that a script of epoch `wanted.epoch` numbered `wanted.seq`, at most
     /// for `patience`, whatever has become of MySQL.
     pub async fn reach(&self, cell: CellId, wanted: Position, patience: Duration) -> Reached {
-        if let Some(reached) = look(&self.cells.borrow(), cell, wanted) {
+        self.wait(patience, |views| look(views, cell, wanted)).await
+    }
+
+    /// The same for an event that a cell told of in epoch `told.epoch`, and that may be of an earlier one: what a cell
+    /// keeps of earlier epochs MySQL has, and numbers of later ones are higher than all of them.
+    pub async fn reach_told(&self, cell: CellId, told: Position, patience: Duration) -> Reached {
+        self.wait(patience, |views| look_told(views, cell, told)).await
+    }
+
+    async fn wait(
+        &self,
+        patience: Duration,
+        look: impl Fn(&Option<Vec<CellView>>) -> Option<Reached>,
+    ) -> Reached {
+        if let Some(reached) = look(&self.cells.borrow()) {
             return reached;
         }
         let _waiting = Waiting::begin(&self.waiting);
         let (mut cells, mut reached) = (self.cells.clone(), None);
         let told = cells.wait_for(|views| {
-            reached = look(views, cell, wanted);
+            reached = look(views);
             reached.is_some()
         });
         // Also where nobody reads `cells` any more: then nothing will be told in time either.
@@ -76,6 +90,23 @@ fn look(views: &Option<Vec<CellView>>, cell: CellId, wanted: Position) -> Option
     } else {
         None
     }
+}
+
+/// `None`: not known yet.
+fn look_told(views: &Option<Vec<CellView>>, cell: CellId, told: Position) -> Option<Reached> {
+    let view = views.as_ref()?.iter().find(|it| it.cell == cell)?;
+    if has_told(view, told) {
+        Some(Reached::Persisted)
+    } else if view.epoch > told.epoch {
+        Some(Reached::Unknown)
+    } else {
+        None
+    }
+}
+
+/// Whether MySQL has an event that a cell told of in epoch `told.epoch`.
+pub fn has_told(view: &CellView, told: Position) -> bool {
+    view.persisted.epoch <= told.epoch && view.persisted.seq >= told.seq
 }
 
 /// One who waits; counted until it is dropped, because a client that goes away drops its request.
@@ -149,6 +180,19 @@ mod tests {
         // What this node read is older than the event.
         assert_eq!(look(7, "7-50", "8-100"), None);
         assert_eq!(look(8, "7-2000", "8-100"), None);
+    }
+
+    #[test]
+    fn what_a_cell_has_of_earlier_epochs_is_in_mysql() {
+        let look = |epoch, persisted, told| look_told(&views(epoch, persisted), CELL, at(told));
+        assert_eq!(look(8, "8-100", "8-100"), Some(Reached::Persisted));
+        assert_eq!(look(8, "8-99", "8-100"), None);
+        // Told in epoch 8 of an event of epoch 7; MySQL has not got to the opener of epoch 8.
+        assert_eq!(look(8, "7-100", "8-100"), Some(Reached::Persisted));
+        assert_eq!(look(8, "7-100", "8-2000"), None);
+        // What was told in epoch 8 may be gone in epoch 9.
+        assert_eq!(look(9, "8-99", "8-100"), Some(Reached::Unknown));
+        assert_eq!(look(9, "9-2000", "8-100"), Some(Reached::Unknown));
     }
 
     #[tokio::test]

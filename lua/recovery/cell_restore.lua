@@ -7,7 +7,7 @@
 --   3  suspect   string  not touched
 -- ARGV
 --   1  token     the gate's text while this recovery owns the cell
---   2… commands  for each: the number of its words, then the words (HSET, ZADD or SET with its arguments)
+--   2… commands  for each: the number of its words, then the words (HSET, ZADD, SADD or SET with its arguments)
 -- RETURNS  {outcome}
 --   SUPERSEDED  another recovery has the cell
 --   RESTORED

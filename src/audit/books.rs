@@ -23,6 +23,21 @@ pub(super) async fn check_stock(
     Ok(())
 }
 
+/// Units that moved between cells: what one gave the other took, but for one transfer that is under way.
+pub(super) async fn check_transfers(mysql: &MySqlPool, findings: &mut Findings) -> Result<(), AuditError> {
+    for row in rows::transfers_that_differ(mysql).await? {
+        let rows::TransferRow { kind, item_id, option_id, cell, peer, given, taken } = row;
+        let text = format!("cell {cell} gave number {given} to cell {peer}, which took number {taken}");
+        findings.add(kind::TRANSFER, format!("{kind}:{item_id}:{option_id}"), text);
+    }
+    for row in rows::moves_that_differ(mysql).await? {
+        let rows::MovedRow { kind, item_id, option_id, moved, under_way } = row;
+        let text = format!("{moved} units moved in all cells together, {under_way} are under way");
+        findings.add(kind::TRANSFER, format!("{kind}:{item_id}:{option_id}"), text);
+    }
+    Ok(())
+}
+
 /// Orders up to the newest one at the beginning; later ones are the next audit's.
 pub(super) async fn check_orders(
     mysql: &MySqlPool,

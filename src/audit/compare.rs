@@ -184,6 +184,11 @@ pub(super) fn mismatches(
             AuditItem::Holding(holding) => log.expected(*holding, *mysql, to),
             AuditItem::IssueCount(coupon) => Some(log.expected_issues(*coupon, mysql.unwrap_or(0), to)),
         };
+        // A pool of which no units moved has no such number, and is told from one that is gone by its units.
+        let (redis, expected) = match item {
+            AuditItem::Holding(Holding::Moved(_)) => (redis.or_zero(), expected.or(Some(0))),
+            _ => (redis, expected),
+        };
         let equal = match (&redis, expected) {
             (Stored::Missing, None) => true,
             (Stored::Number(number), Some(expected)) => *number == expected,
@@ -200,7 +205,9 @@ impl Mismatch {
         match self.item {
             AuditItem::IssueCount(coupon) => Some(coupon),
             AuditItem::Holding(Holding::Issue(issue)) => Some(issue.coupon),
-            AuditItem::Holding(Holding::Wallet(_) | Holding::Sku(_) | Holding::Coupon(_)) => None,
+            AuditItem::Holding(
+                Holding::Wallet(_) | Holding::Sku(_) | Holding::Coupon(_) | Holding::Moved(_),
+            ) => None,
         }
     }
 }
@@ -218,11 +225,13 @@ impl From<Mismatch> for Difference {
             AuditItem::Holding(Holding::Wallet(_) | Holding::Sku(_) | Holding::Coupon(_)) => {
                 number.to_string()
             }
+            AuditItem::Holding(Holding::Moved(_)) => format!("{number} moved"),
             AuditItem::IssueCount(_) => format!("{number} issues"),
         };
         let (kind, id) = match item {
             AuditItem::Holding(Holding::Wallet(user)) => (kind::WALLET, user.to_string()),
             AuditItem::Holding(sku @ Holding::Sku(_)) => (kind::SKU, sku.to_string()),
+            AuditItem::Holding(moved @ Holding::Moved(_)) => (kind::TRANSFER, moved.to_string()),
             AuditItem::Holding(issue @ Holding::Issue(_)) => (kind::COUPON_ISSUE, issue.to_string()),
             AuditItem::Holding(Holding::Coupon(coupon)) | AuditItem::IssueCount(coupon) => {
                 (kind::COUPON, coupon.to_string())

@@ -126,6 +126,7 @@ impl Log {
             | Event::Charged { .. }
             | Event::ProductSet(_)
             | Event::Restocked { .. }
+            | Event::QuotaMoved(_)
             | Event::ProductDeleted { .. }
             | Event::CouponSet { .. }
             | Event::OrderPlaced { .. }
@@ -150,7 +151,7 @@ impl Log {
         // Issues leave with their campaign, unnamed.
         let gone = match item {
             Holding::Issue(issue) => self.forgotten_at(issue.coupon, to),
-            Holding::Wallet(_) | Holding::Sku(_) | Holding::Coupon(_) => None,
+            Holding::Wallet(_) | Holding::Sku(_) | Holding::Coupon(_) | Holding::Moved(_) => None,
         };
         match (last, gone) {
             (Some((at, value)), gone) if gone.is_none_or(|it| it < at) => value,

@@ -21,7 +21,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::mysql::MySqlPool;
 
-use books::{check_orders, check_stock, check_totals};
+use books::{check_orders, check_stock, check_totals, check_transfers};
 use compare::CellAudit;
 use log::Log;
 use pages::Kind;
@@ -76,6 +76,9 @@ pub async fn audit(
             findings.add(kind::DEAD_EVENT, format!("{cell}-{seq}"), format!("{event}: {error}"));
         })
         .await?;
+    }
+    if scripts.cells().count() > 1 {
+        check_transfers(mysql, &mut findings).await?;
     }
     check_orders(mysql, to_check.newest_order.unwrap_or(0), &mut findings, progress).await?;
     let report = findings.report;

@@ -9,14 +9,18 @@ use crate::coupon::{IssueId, IssueState};
 use crate::event::Holding;
 use crate::ids::{CouponId, ID_MAX, NotAnId, OptionId, OrderId, ProductId, UserId};
 use crate::mysql::audit::{self as rows, IDS_MAX, Snapshot};
+use crate::pool::Pool;
 use crate::product::SkuId;
 use crate::scripts::audit_read::AuditItem;
 
 /// Wallets, SKUs or issues compared at once.
 pub(super) const PAGE: usize = IDS_MAX;
 
-/// Campaigns compared at once: two items each.
-pub(super) const COUPON_PAGE: usize = PAGE / 2;
+/// SKUs compared at once: two items each.
+const SKU_PAGE: usize = PAGE / 2;
+
+/// Campaigns compared at once: three items each.
+pub(super) const COUPON_PAGE: usize = PAGE / 3;
 
 /// What Redis and MySQL both hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +113,14 @@ async fn wallets(snapshot: &mut Snapshot, cell: CellId, after: u64) -> Result<Pa
 }
 
 async fn skus(snapshot: &mut Snapshot, cell: CellId, after: (u64, u64)) -> Result<Page, AuditError> {
-    let skus = snapshot.skus(cell, after, PAGE).await?;
-    let next = skus.last().filter(|_| skus.len() == PAGE).map(|it| (it.product_id, it.option_id));
-    let item = |it: &rows::SkuRow| {
+    let skus = snapshot.skus(cell, after, SKU_PAGE).await?;
+    let next = skus.last().filter(|_| skus.len() == SKU_PAGE).map(|it| (it.product_id, it.option_id));
+    let mut items = Vec::with_capacity(2 * skus.len());
+    for it in &skus {
         let sku = SkuId { product: ProductId::new(it.product_id)?, option: OptionId::new(it.option_id)? };
-        Ok((AuditItem::Holding(Holding::Sku(sku)), Some(it.remaining)))
-    };
-    let items = skus.iter().map(item).collect::<Result<_, NotAnId>>()?;
+        items.push((AuditItem::Holding(Holding::Sku(sku)), Some(it.remaining)));
+        items.push((AuditItem::Holding(Holding::Moved(Pool::Stock(sku))), Some(it.moved)));
+    }
     Ok(Page { items, rows: skus.len() as u64, next, ..Page::default() })
 }
 
@@ -128,6 +133,7 @@ async fn coupons(snapshot: &mut Snapshot, cell: CellId, after: u64) -> Result<Pa
         let coupon = CouponId::new(row.coupon_id)?;
         let live = !row.forgotten;
         items.push((AuditItem::Holding(Holding::Coupon(coupon)), live.then_some(row.remaining)));
+        items.push((AuditItem::Holding(Holding::Moved(Pool::Coupon(coupon))), live.then_some(row.moved)));
         // Each of MySQL's issues is looked for in Redis, so that as many are the same ones: this finds those
         // that MySQL does not know without a walk through all.
         items.push((AuditItem::IssueCount(coupon), Some(if live { row.issues } else { 0 })));
@@ -217,10 +223,10 @@ fn ledger_differences(balances: &[(u64, i64)], sums: &[(u64, i64)]) -> Vec<Diffe
 
 /// Whether a campaign's units are not those left plus those that users have.
 fn coupon_difference(row: &rows::CouponRow) -> Option<Difference> {
-    let rows::CouponRow { coupon_id, quantity, remaining, issues, .. } = *row;
-    let text = || format!("{quantity} units, but {remaining} remain and users have {issues}");
-    (quantity != remaining + issues)
-        .then(|| Difference::of_mysql(kind::COUPON, coupon_id.to_string(), text()))
+    let rows::CouponRow { coupon_id, quantity, remaining, issues, home, moved, .. } = *row;
+    let put_in = moved + if home { quantity } else { 0 };
+    let text = || format!("{put_in} units, but {remaining} remain and users have {issues}");
+    (put_in != remaining + issues).then(|| Difference::of_mysql(kind::COUPON, coupon_id.to_string(), text()))
 }
 
 /// Whether an issue and its order do not agree: one that is used names an order of its user that was paid with
@@ -271,11 +277,24 @@ mod tests {
 
     #[test]
     fn every_unit_of_a_campaign_is_left_or_with_a_user() {
-        let row = rows::CouponRow { coupon_id: 7, quantity: 10, remaining: 8, forgotten: false, issues: 2 };
+        let row = rows::CouponRow {
+            coupon_id: 7,
+            quantity: 10,
+            remaining: 8,
+            forgotten: false,
+            home: true,
+            moved: 0,
+            issues: 2,
+        };
         assert_eq!(coupon_difference(&row), None);
+        let copy = rows::CouponRow { home: false, moved: 4, remaining: 2, ..row };
+        assert_eq!(coupon_difference(&copy), None);
+        assert_eq!(coupon_difference(&rows::CouponRow { moved: -4, remaining: 4, ..row }), None);
         for wrong in [
             rows::CouponRow { remaining: 9, ..row },
             rows::CouponRow { issues: 3, ..row },
+            rows::CouponRow { moved: 1, ..row },
+            rows::CouponRow { home: false, ..row },
             rows::CouponRow { forgotten: true, quantity: 9, ..row },
         ] {
             assert_eq!(

@@ -15,6 +15,7 @@ pub(super) mod kind {
     pub const SKU: &str = "sku";
     pub const COUPON: &str = "coupon";
     pub const COUPON_ISSUE: &str = "coupon_issue";
+    pub const TRANSFER: &str = "transfer";
     pub const RANKING: &str = "ranking";
     pub const LEDGER: &str = "ledger";
     pub const STOCK: &str = "stock";

@@ -2,17 +2,18 @@
 
 use anyhow::bail;
 
+use crate::across::desk::Desk;
+use crate::across::{catalogue, lists};
 use crate::app::Connections;
-use crate::cell::CellId;
 use crate::coupon::{CouponDescription, Discount};
 use crate::ids::{CouponId, OptionId, ProductId, UserId};
 use crate::money::Amount;
 use crate::scripts::balance_charge::{BalanceCharge, ChargeRequest, balance_charge};
 use crate::scripts::clock_read::clock_read;
-use crate::scripts::coupon_set::coupon_set;
-use crate::scripts::product_list::product_list;
-use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription, product_set};
+use crate::scripts::product_list::Which;
+use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription};
 use crate::scripts::user_create::{UserCreate, user_create};
+use crate::watermark::Watermark;
 
 /// Name, price in KRW, units, most per user, options (name, price, units).
 type Offer = (&'static str, Amount, i64, Option<u32>, &'static [(&'static str, Amount, i64)]);
@@ -52,9 +53,9 @@ const USERS: u64 = 100;
 const BALANCE: Amount = 1_000_000;
 
 /// Opens the campaigns, lists the products and fills the wallets, unless something is listed already.
-pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
+pub async fn offer(connections: &Connections, watermark: Watermark) -> anyhow::Result<()> {
     let Connections { scripts, settings, .. } = connections;
-    if !product_list(scripts, 0, 1).await?.products.is_empty() {
+    if !lists::products(scripts, Which::Behind { after: 0, limit: 1 }).await?.products.is_empty() {
         return Ok(());
     }
     // The products come last: where they are, everything before them is there too.
@@ -80,7 +81,8 @@ pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
             | BalanceCharge::LimitExceeded { .. }) => bail!("user {user} cannot be charged: {refused:?}"),
         }
     }
-    let now_ms = clock_read(scripts, CellId(0)).await?;
+    let now_ms = clock_read(scripts, scripts.cells().first()).await?;
+    let desk = Desk::new(scripts.clone(), watermark.clone());
     for (index, (name, discount, min_order_amount, quantity)) in CAMPAIGNS.into_iter().enumerate() {
         let campaign = CouponDescription {
             id: CouponId::new(index as u64 + 1)?,
@@ -92,7 +94,7 @@ pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
             ends_at_ms: now_ms + CAMPAIGN_MS,
             expires_at_ms: now_ms + CAMPAIGN_MS,
         };
-        coupon_set(scripts, &campaign).await?;
+        catalogue::set_coupon(scripts, &watermark, &desk, &campaign).await?;
     }
     for (index, (name, price, stock, limit_per_user, options)) in OFFERS.into_iter().enumerate() {
         let sku = |option: u64, name: &str, price, stock| {
@@ -119,8 +121,8 @@ pub async fn offer(connections: &Connections) -> anyhow::Result<()> {
             limit_per_user,
             skus,
         };
-        match product_set(scripts, &description).await? {
-            ProductSet::Created { .. } | ProductSet::Updated { .. } => {}
+        match catalogue::set_product(scripts, &watermark, &description).await? {
+            ProductSet::Created(_) | ProductSet::Updated(_) | ProductSet::Known | ProductSet::OtherLife => {}
             refused @ (ProductSet::StockDiffers { .. } | ProductSet::TooManyOptions) => {
                 bail!("product {} exists and cannot be set: {refused:?}", description.id)
             }

@@ -116,7 +116,9 @@ pub async fn run(
         bail!("the cell did not open within {OPENING:?}; see the log above");
     }
     if options.catalogue == Catalogue::Demo {
-        demo::offer(engine.connections()).await.context("cannot load the demo catalogue")?;
+        demo::offer(engine.connections(), engine.watermark())
+            .await
+            .context("cannot load the demo catalogue")?;
     }
     let address = engine.address().context("dev always serves")?;
     servers.write_endpoints(&folder, address, &settings)?;

@@ -1,14 +1,17 @@
 //! Bodies, word by word. `docs/events.md` lists them.
 
 use super::{
-    CouponIssuedEvent, Event, OrderEndedEvent, OrderPaidEvent, OrderSettledEvent, PaidLine, ProductSetEvent,
-    SkuSet, StoredKey,
+    CouponIssuedEvent, Direction, Event, Left, OrderEndedEvent, OrderPaidEvent, OrderSettledEvent, PaidLine,
+    ProductSetEvent, QuotaMovedEvent, SkuSet, StoredKey,
 };
+use crate::cell::CellId;
 use crate::coupon::{CouponDescription, Discount, IssueId};
 use crate::idempotency::Fingerprint;
 use crate::ids::{CouponId, OptionId};
 use crate::order::{FACTS_WORDS, OrderFacts, OrderStatus};
+use crate::pool::Pool;
 use crate::product::SkuId;
+use crate::scripts::product_set::CopyOf;
 
 /// Reads the body of a kind. The outer `None`: no release's worker knows the kind; the inner: it is malformed.
 pub(super) fn parse(kind: &str, body: &str) -> Option<Option<Event>> {
@@ -17,10 +20,19 @@ pub(super) fn parse(kind: &str, body: &str) -> Option<Option<Event>> {
         "opener:1" => opener(words),
         "user_created:1" => user_created(words),
         "charged:1" => charged(words),
-        "product_set:1" => product_set(words),
-        "restocked:1" => restocked(words),
-        "product_deleted:1" => product_deleted(words),
-        "coupon_set:1" => coupon_set(words),
+        "product_set:1" => product_set(words, None),
+        "product_set:2" => copy_of(words).and_then(|it| product_set(words, it)),
+        "restocked:1" => restocked(words, 1),
+        "restocked:2" => restocked(words, 2),
+        "product_deleted:1" => product_deleted(words, 1),
+        "product_deleted:2" => product_deleted(words, 2),
+        "coupon_set:1" => coupon_set(words, None, 0),
+        "coupon_set:2" => copy_of(words).and_then(|it| {
+            let moved = words.next()?;
+            coupon_set(words, it, moved)
+        }),
+        "quota_given:1" => quota_moved(words, Direction::Given),
+        "quota_taken:1" => quota_moved(words, Direction::Taken),
         "coupon_issued:1" => coupon_issued(words),
         "coupon_forgotten:1" => coupon_forgotten(words),
         "order_paid:1" => order_paid(words),
@@ -103,7 +115,16 @@ fn charged(words: &mut Words) -> Option<Event> {
     })
 }
 
-fn product_set(words: &mut Words) -> Option<Event> {
+/// The outer `None`: malformed; the inner: of a home cell.
+fn copy_of(words: &mut Words) -> Option<Option<CopyOf>> {
+    match (words.next_or_dash()?, words.next_or_dash()?) {
+        (Some(version), Some(life)) => Some(Some(CopyOf { version, life })),
+        (None, None) => Some(None),
+        _ => None,
+    }
+}
+
+fn product_set(words: &mut Words, copy_of: Option<CopyOf>) -> Option<Event> {
     let (at_ms, product) = (words.next()?, words.next()?);
     let (starts_at_ms, ends_at_ms) = (words.next_or_dash()?, words.next_or_dash()?);
     let limit_per_user = words.next_or_dash()?;
@@ -124,6 +145,7 @@ fn product_set(words: &mut Words) -> Option<Event> {
     let skus = skus.split(',').map(sku).collect::<Option<_>>()?;
     Some(Event::ProductSet(ProductSetEvent {
         at_ms,
+        copy_of,
         product,
         name,
         starts_at_ms,
@@ -133,29 +155,51 @@ fn product_set(words: &mut Words) -> Option<Event> {
     }))
 }
 
-fn restocked(words: &mut Words) -> Option<Event> {
-    Some(Event::Restocked {
-        at_ms: words.next()?,
-        sku: SkuId { product: words.next()?, option: words.option()? },
-        delta: words.next()?,
-        remaining: words.next()?,
-        caller: words.next()?,
-        key: words.key()?,
-    })
+fn restocked(words: &mut Words, version: u8) -> Option<Event> {
+    let at_ms = words.next()?;
+    let sku = SkuId { product: words.next()?, option: words.option()? };
+    let (delta, remaining) = (words.next()?, words.next()?);
+    // One cell has all units.
+    let total = if version == 1 { remaining } else { words.next()? };
+    let (caller, key) = (words.next()?, words.key()?);
+    Some(Event::Restocked { at_ms, sku, delta, remaining, total, caller, key })
 }
 
-fn product_deleted(words: &mut Words) -> Option<Event> {
+fn product_deleted(words: &mut Words, version: u8) -> Option<Event> {
     let (at_ms, product) = (words.next()?, words.next()?);
     let left = |text: &str| {
-        let (option, remaining) = text.split_once(':')?;
-        let option = OptionId::new(option.parse().ok()?).ok()?;
-        Some((SkuId { product, option }, remaining.parse().ok()?))
+        let mut parts = text.split(':');
+        let option = OptionId::new(parts.next()?.parse().ok()?).ok()?;
+        let remaining = parts.next()?.parse().ok()?;
+        let moved = if version == 1 { 0 } else { parts.next()?.parse().ok()? };
+        Some(Left { sku: SkuId { product, option }, remaining, moved })
     };
-    let remaining = words.word()?.split(',').map(left).collect::<Option<_>>()?;
-    Some(Event::ProductDeleted { at_ms, product, remaining })
+    let left = words.word()?.split(',').map(left).collect::<Option<_>>()?;
+    Some(Event::ProductDeleted { at_ms, product, left })
 }
 
-fn coupon_set(words: &mut Words) -> Option<Event> {
+fn quota_moved(words: &mut Words, direction: Direction) -> Option<Event> {
+    let at_ms = words.next()?;
+    let (kind, item, option) = (words.word()?, words.word()?, words.option()?);
+    let pool = match kind {
+        "s" => Pool::Stock(SkuId { product: item.parse().ok()?, option }),
+        "c" => Pool::Coupon(item.parse().ok()?),
+        _ => return None,
+    };
+    Some(Event::QuotaMoved(QuotaMovedEvent {
+        at_ms,
+        pool,
+        direction,
+        peer: CellId(words.next()?),
+        life: words.next()?,
+        number: words.next()?,
+        units: words.next()?,
+        remaining: words.next()?,
+        moved: words.next()?,
+    }))
+}
+
+fn coupon_set(words: &mut Words, copy_of: Option<CopyOf>, moved: i64) -> Option<Event> {
     let (at_ms, id) = (words.next()?, words.next()?);
     let (kind, value, max_amount) = (words.word()?, words.next()?, words.next_or_dash()?);
     let min_order_amount = words.next_or_dash()?;
@@ -170,7 +214,7 @@ fn coupon_set(words: &mut Words) -> Option<Event> {
         expires_at_ms: words.next()?,
         name: words.0.to_owned(),
     };
-    Some(Event::CouponSet { at_ms, coupon, remaining })
+    Some(Event::CouponSet { at_ms, coupon, remaining, moved, copy_of })
 }
 
 fn coupon_issued(words: &mut Words) -> Option<Event> {
@@ -254,8 +298,8 @@ fn coupon_released(words: &mut Words) -> Option<Event> {
 }
 
 fn key_noted(words: &mut Words) -> Option<Event> {
-    let (at_ms, user) = (words.next()?, words.next()?);
+    let (at_ms, scope) = (words.next()?, words.next()?);
     let count: usize = words.next()?;
     let answer: Vec<&str> = (0..count).map(|_| words.word()).collect::<Option<_>>()?;
-    Some(Event::KeyNoted { at_ms, user, answer: answer.join(" "), key: words.key()?? })
+    Some(Event::KeyNoted { at_ms, scope, answer: answer.join(" "), key: words.key()?? })
 }

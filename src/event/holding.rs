@@ -6,16 +6,19 @@ use super::Event;
 use crate::cell::{CellId, Position, order_id};
 use crate::coupon::{IssueId, IssueState};
 use crate::ids::{CouponId, UserId};
+use crate::pool::Pool;
 use crate::product::SkuId;
 
 /// What holds a number that events change: a wallet its balance, a SKU and a coupon the units left, and one
-/// user's unit of a coupon its state (see [`IssueState::number`]).
+/// user's unit of a coupon its state (see [`IssueState::number`]); and what cells moved of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holding {
     Wallet(UserId),
     Sku(SkuId),
     Coupon(CouponId),
     Issue(IssueId),
+    /// Units that came from other cells, less those that went there.
+    Moved(Pool),
 }
 
 impl fmt::Display for Holding {
@@ -25,6 +28,7 @@ impl fmt::Display for Holding {
             Self::Sku(SkuId { product, option }) => write!(f, "{product}:{option}"),
             Self::Coupon(coupon) => coupon.fmt(f),
             Self::Issue(IssueId { coupon, user }) => write!(f, "{coupon}:{user}"),
+            Self::Moved(pool) => pool.fmt(f),
         }
     }
 }
@@ -53,10 +57,24 @@ impl Event {
                 }
             }
             Self::Restocked { sku, remaining, .. } => each(Holding::Sku(*sku), Some(*remaining)),
-            Self::ProductDeleted { remaining, .. } => {
-                remaining.iter().for_each(|(sku, _)| each(Holding::Sku(*sku), None));
+            Self::ProductDeleted { left, .. } => {
+                for it in left {
+                    each(Holding::Sku(it.sku), None);
+                    each(Holding::Moved(Pool::Stock(it.sku)), None);
+                }
             }
-            Self::CouponSet { coupon, remaining, .. } => each(Holding::Coupon(coupon.id), Some(*remaining)),
+            Self::CouponSet { coupon, remaining, moved, .. } => {
+                each(Holding::Coupon(coupon.id), Some(*remaining));
+                each(Holding::Moved(Pool::Coupon(coupon.id)), Some(*moved));
+            }
+            Self::QuotaMoved(moved) => {
+                let holding = match moved.pool {
+                    Pool::Stock(sku) => Holding::Sku(sku),
+                    Pool::Coupon(coupon) => Holding::Coupon(coupon),
+                };
+                each(holding, Some(moved.remaining));
+                each(Holding::Moved(moved.pool), Some(moved.moved));
+            }
             Self::CouponIssued(issued) => {
                 if issued.created_user {
                     each(Holding::Wallet(issued.issue.user), Some(0));
@@ -64,7 +82,10 @@ impl Event {
                 each(Holding::Coupon(issued.issue.coupon), Some(issued.remaining));
                 each(Holding::Issue(issued.issue), Some(IssueState::Issued.number()));
             }
-            Self::CouponForgotten { coupon, .. } => each(Holding::Coupon(*coupon), None),
+            Self::CouponForgotten { coupon, .. } => {
+                each(Holding::Coupon(*coupon), None);
+                each(Holding::Moved(Pool::Coupon(*coupon)), None);
+            }
             Self::OrderPaid(paid) => {
                 each(Holding::Wallet(paid.user), Some(paid.balance));
                 paid.lines.iter().for_each(|it| each(Holding::Sku(it.sku), Some(it.remaining)));

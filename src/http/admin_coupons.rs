@@ -12,11 +12,12 @@ use super::json::Json;
 use super::openapi;
 use super::path::Path;
 use super::problem::{Fault, Problem};
-use super::sold_out::Thing;
+use crate::across::catalogue;
 use crate::coupon::{Coupon, CouponDescription, Discount};
 use crate::ids::CouponId;
 use crate::money::{AMOUNT_MAX, COUPONS_MAX};
-use crate::scripts::coupon_set::{CouponSet, coupon_set};
+use crate::pool::Pool;
+use crate::scripts::coupon_set::CouponSet;
 use crate::time;
 
 type Total = Int<0, AMOUNT_MAX>;
@@ -55,16 +56,17 @@ pub async fn set_coupon(
 ) -> Result<(StatusCode, Json<Coupon>), Problem> {
     let coupon = describe(id, body).map_err(Problem::invalid)?;
     caller.administers()?;
-    let answer = coupon_set(&app.scripts, &coupon).await;
+    let answer = catalogue::set_coupon(&app.scripts, &app.watermark, &app.desk, &coupon).await;
     // An answer that was lost may have been a success.
-    app.scripts.cells().all().for_each(|cell| app.sold_out.forget(Thing::Coupon(cell, id)));
+    app.sold_out.forget(Pool::Coupon(id));
     app.shared_reads.forget();
     let (status, issued) = match answer? {
         CouponSet::BelowIssued { issued } => {
             return Err(Problem::at("#/quantity", format!("must be at least {issued}: so many were issued")));
         }
-        CouponSet::Created { issued } => (StatusCode::CREATED, issued),
-        CouponSet::Updated { issued } => (StatusCode::OK, issued),
+        CouponSet::Created { issued, .. } => (StatusCode::CREATED, issued),
+        CouponSet::Updated { issued, .. } => (StatusCode::OK, issued),
+        CouponSet::Known | CouponSet::OtherLife => unreachable!("of copies, and this was the home cell"),
     };
     let shown = Coupon {
         coupon_id: id,

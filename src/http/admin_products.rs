@@ -14,14 +14,14 @@ use super::json::Json;
 use super::openapi;
 use super::path::Path;
 use super::problem::{Fault, Problem, ProblemKind};
-use super::sold_out::Thing;
+use crate::across::{catalogue, keys, lists};
 use crate::ids::{OptionId, ProductId};
 use crate::money::{PRICE_MAX, STOCK_MAX};
+use crate::pool::Pool;
 use crate::product::{OPTIONS_MAX, Product, SkuId};
-use crate::scripts::product_delete::{ProductDelete, product_delete};
-use crate::scripts::product_list::product_get;
-use crate::scripts::product_restock::{ProductRestock, product_restock};
-use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription, product_set};
+use crate::scripts::product_delete::ProductDelete;
+use crate::scripts::product_restock::ProductRestock;
+use crate::scripts::product_set::{ProductDescription, ProductSet, SkuDescription};
 
 /// Most units per user that a limit can name.
 const LIMIT_MAX: i64 = 1_000_000;
@@ -86,7 +86,7 @@ pub async fn set_product(
     let has_options = body.options.is_some();
     let description = describe(id, body).map_err(Problem::invalid)?;
     caller.administers()?;
-    let answer = product_set(&app.scripts, &description).await;
+    let answer = catalogue::set_product(&app.scripts, &app.watermark, &description).await;
     // An answer that was lost may have been a success.
     app.sold_out.forget_product(id);
     app.shared_reads.forget();
@@ -101,11 +101,12 @@ pub async fn set_product(
                 "leaves out too many: a product has at most 1,000 in its life",
             ));
         }
-        ProductSet::Created { .. } => (StatusCode::CREATED, Some(format!("/products/{id}"))),
-        ProductSet::Updated { .. } => (StatusCode::OK, None),
+        ProductSet::Created(_) => (StatusCode::CREATED, Some(format!("/products/{id}"))),
+        // The other two are of copies.
+        ProductSet::Updated(_) | ProductSet::Known | ProductSet::OtherLife => (StatusCode::OK, None),
     };
     let location = location.and_then(|it| HeaderValue::try_from(it).ok()).map(|it| (header::LOCATION, it));
-    match product_get(&app.scripts, id).await? {
+    match lists::product(&app.scripts, id).await? {
         // Taken off the list between the two calls.
         None => Err(ProblemKind::ProductNotFound.into()),
         Some((product, _)) => Ok((status, AppendHeaders(location), Json(product))),
@@ -119,12 +120,14 @@ pub async fn delete_product(
     Path(id): Path<ProductId>,
 ) -> Result<StatusCode, Problem> {
     caller.administers()?;
-    let answer = product_delete(&app.scripts, id, None).await;
+    let answer = catalogue::delete_product(&app.scripts, &app.watermark, id).await;
     app.sold_out.forget_product(id);
     app.shared_reads.forget();
     match answer? {
-        ProductDelete::NotFound | ProductDelete::NotEnded => Err(ProblemKind::ProductNotFound.into()),
-        ProductDelete::Deleted => Ok(StatusCode::NO_CONTENT),
+        ProductDelete::NotFound | ProductDelete::NotEnded | ProductDelete::Newer => {
+            Err(ProblemKind::ProductNotFound.into())
+        }
+        ProductDelete::Deleted(_) => Ok(StatusCode::NO_CONTENT),
     }
 }
 
@@ -145,8 +148,13 @@ pub async fn restock(
     let sku = SkuId { product, option: body.option_id.unwrap_or(OptionId::NONE) };
     let ttl_ms = app.settings.idempotency_ttl_ms;
     let scope = caller.key_scope();
-    let answer = product_restock(&app.scripts, sku, delta, idempotency.as_ref(), ttl_ms, scope).await;
-    app.scripts.cells().all().for_each(|cell| app.sold_out.forget(Thing::Stock(cell, sku)));
+    let home = app.scripts.cells().home(product);
+    if keys::is_of_another_request(&app.scripts, home, scope, idempotency.as_ref(), ttl_ms).await? {
+        return Err(ProblemKind::IdempotencyKeyReused.into());
+    }
+    let answer =
+        catalogue::restock(&app.scripts, &app.desk, sku, delta, idempotency.as_ref(), ttl_ms, scope).await;
+    app.sold_out.forget(Pool::Stock(sku));
     app.shared_reads.forget();
     match answer? {
         ProductRestock::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
@@ -158,6 +166,8 @@ pub async fn restock(
             let detail = format!("must leave 0 to {STOCK_MAX} units; there are {remaining}");
             Err(Problem::at("#/delta", detail))
         }
+        // It waits until they came.
+        ProductRestock::Short => Err(ProblemKind::NotYetPersisted.into()),
         ProductRestock::Restocked { remaining, seen, .. } => {
             Ok((Replay(seen), Json(Restocked { stock: remaining })))
         }

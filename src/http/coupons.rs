@@ -1,5 +1,7 @@
 //! Coupons as buyers see them: campaigns, claims, and what a user has.
 
+use std::time::{Duration, Instant};
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -20,16 +22,19 @@ use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::reads::{catch_up, in_time, list_of_user};
 use super::shared_reads::{IfNoneMatch, Rendered, Shared};
-use super::sold_out::{Asking, Thing, is_sold_out};
+use super::sold_out::{Asking, is_sold_out};
+use crate::across::desk::Fetched;
+use crate::across::{catalogue, lists};
 use crate::coupon::{Coupon, Discount, IssueId, OwnCoupon, OwnCouponStatus};
 use crate::idempotency::{Idempotency, Seen};
 use crate::ids::{CouponId, NotAnId, OrderId, UserId};
 use crate::money::Amount;
 use crate::mysql::coupons::{coupons_of_user, usable_coupons};
 use crate::order::OrderStatus;
+use crate::pool::Pool;
+use crate::scripts::ScriptError;
 use crate::scripts::clock_read::clock_read;
 use crate::scripts::coupon_issue::{CouponIssue, coupon_issue};
-use crate::scripts::coupon_list::coupon_list;
 use crate::scripts::coupon_release::{CouponRelease, ReleaseRequest, coupon_release};
 use crate::time;
 
@@ -86,7 +91,7 @@ pub async fn list_coupons(
     let (limit, after) = (query.limit()?, query.after(List::Coupons)?);
     caller.known()?;
     let read = || async {
-        let mut coupons: Vec<Coupon> = coupon_list(&app.scripts, after, limit + 1).await?;
+        let mut coupons: Vec<Coupon> = lists::coupons(&app.scripts, after, limit + 1).await?;
         let behind = cut(&mut coupons, limit, |it| it.coupon_id.get());
         Ok(Rendered::new(&coupons, link(&app, List::Coupons, &query, behind)))
     };
@@ -128,13 +133,17 @@ async fn issue(
 ) -> Result<(StatusCode, Replay, Json<Claimed>), Problem> {
     let ttl_ms = app.settings.idempotency_ttl_ms;
     let shown = |at_ms| time::rfc3339(time::from_millis(at_ms));
-    let cell = app.scripts.cells().of_user(id.user);
-    let pool = Thing::Coupon(cell, id.coupon);
+    let pool = Pool::Coupon(id.coupon);
     if is_sold_out(app, pool, id.user, idempotency.as_ref()).await? {
         return Err(ProblemKind::CouponSoldOut.into());
     }
-    let asking = Asking::now(app, cell);
-    match coupon_issue(&app.scripts, id, create, idempotency.as_ref(), ttl_ms).await? {
+    let asking = Asking::now(app);
+    let mut issued = coupon_issue(&app.scripts, id, create, idempotency.as_ref(), ttl_ms).await?;
+    if app.scripts.cells().count() > 1 {
+        // Rarely more than the look: boxed, so that no request's future grows by it.
+        issued = Box::pin(issue_across(app, id, create, idempotency.as_ref(), issued)).await?;
+    }
+    match issued {
         CouponIssue::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         CouponIssue::NotFound => Err(ProblemKind::CouponNotFound.into()),
         CouponIssue::UserNotFound => Err(ProblemKind::UserNotFound.into()),
@@ -160,6 +169,43 @@ async fn issue(
             };
             Ok((StatusCode::CREATED, Replay(seen), Json(claimed)))
         }
+    }
+}
+
+/// Longest time that a claim waits for units of other cells.
+const UNITS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the user's cell is short of units, waits for those of other cells and tries again, until one is issued, refused
+/// for another reason, or proven not to be there.
+async fn issue_across(
+    app: &App,
+    id: IssueId,
+    create: bool,
+    idempotency: Option<&Idempotency>,
+    mut issued: CouponIssue,
+) -> Result<CouponIssue, ScriptError> {
+    let (cell, pool) = (app.scripts.cells().of_user(id.user), Pool::Coupon(id.coupon));
+    let (began, mut brought) = (Instant::now(), false);
+    loop {
+        match issued {
+            CouponIssue::SoldOut => match app.desk.fetch(pool, cell, 1).await? {
+                Fetched::Short { .. } => return Ok(issued),
+                Fetched::Again if began.elapsed() > UNITS_PATIENCE => {
+                    return Err(ScriptError::Refused("units are on their way between cells".to_owned()));
+                }
+                Fetched::Again => {}
+            },
+            // Opened a moment ago, and not here yet.
+            CouponIssue::NotFound if !brought => {
+                brought = true;
+                if !catalogue::bring(&app.scripts, &app.watermark, pool, cell).await? {
+                    return Ok(issued);
+                }
+            }
+            issued => return Ok(issued),
+        }
+        let ttl_ms = app.settings.idempotency_ttl_ms;
+        issued = coupon_issue(&app.scripts, id, create, idempotency, ttl_ms).await?;
     }
 }
 

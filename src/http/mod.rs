@@ -52,6 +52,7 @@ pub use serve::serve;
 pub use shared_reads::SharedReads;
 pub use sold_out::SoldOut;
 
+use crate::across::desk::Desk;
 use crate::config::Settings;
 use crate::console::rush::Rush;
 use crate::identity::Tokens;
@@ -72,6 +73,8 @@ pub struct AppState {
     pub tokens: Option<Arc<Tokens>>,
     pub cells: CellWatch,
     pub watermark: Watermark,
+    /// Where buyers wait for units of other cells.
+    pub desk: Arc<Desk>,
     pub sold_out: Arc<SoldOut>,
     pub shared_reads: Arc<SharedReads>,
     pub prometheus: PrometheusHandle,

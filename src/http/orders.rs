@@ -1,5 +1,7 @@
 //! Orders: placed, paid at once or later, and looked up.
 
+use std::time::{Duration, Instant};
+
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -16,12 +18,16 @@ use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::reads::{in_time, list_of_user};
-use super::sold_out::{Asking, Thing, is_sold_out};
+use super::sold_out::{Asking, is_sold_out};
+use crate::across::catalogue;
+use crate::across::desk::Fetched;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::{AMOUNT_MAX, Amount};
 use crate::mysql::orders::orders_of_user;
 use crate::order::{ITEMS_MAX, Order, OrderItem, OrderStatus, QUANTITY_MAX, merge_items};
+use crate::pool::Pool;
 use crate::product::SkuId;
+use crate::scripts::ScriptError;
 use crate::scripts::order_place::{OrderPlace, PlaceRequest, order_place};
 
 type Quantity = Int<1, { QUANTITY_MAX as i64 }>;
@@ -90,14 +96,18 @@ pub async fn place_order(
         idempotency: idempotency.as_ref(),
         idempotency_ttl_ms: app.settings.idempotency_ttl_ms,
     };
-    let cell = app.scripts.cells().of_user(user);
     if let [item] = items[..]
-        && is_sold_out(&app, Thing::Stock(cell, item.sku), user, idempotency.as_ref()).await?
+        && is_sold_out(&app, Pool::Stock(item.sku), user, idempotency.as_ref()).await?
     {
         return Err(out_of_stock(item.sku, 0));
     }
-    let asking = Asking::now(&app, cell);
-    match order_place(&app.scripts, request).await? {
+    let asking = Asking::now(&app);
+    let mut placed = order_place(&app.scripts, request).await?;
+    if app.scripts.cells().count() > 1 {
+        // Rarely more than the look: boxed, so that no request's future grows by it.
+        placed = Box::pin(place_across(&app, request, placed)).await?;
+    }
+    match placed {
         OrderPlace::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         OrderPlace::UserNotFound => Err(ProblemKind::UserNotFound.into()),
         OrderPlace::NotFound { item } => Err(about(ProblemKind::ProductNotFound, items[item].sku)),
@@ -116,7 +126,7 @@ pub async fn place_order(
         OrderPlace::OutOfStock { item, remaining } => {
             let sku = items[item].sku;
             if remaining == 0 {
-                app.sold_out.told(Thing::Stock(cell, sku), asking);
+                app.sold_out.told(Pool::Stock(sku), asking);
             }
             Err(out_of_stock(sku, remaining))
         }
@@ -129,6 +139,44 @@ pub async fn place_order(
             let headers = [(header::LOCATION, location)];
             Ok((StatusCode::CREATED, Replay(seen), headers, Json(OrderAnswer { order, balance })))
         }
+    }
+}
+
+/// Longest time that an order waits for units of other cells.
+const UNITS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the buyer's cell is short of something, waits for what other cells have of it and tries again, until the order is
+/// placed, refused for another reason, or proven to ask for more than all cells have.
+async fn place_across(
+    app: &App,
+    request: PlaceRequest<'_>,
+    mut placed: OrderPlace,
+) -> Result<OrderPlace, ScriptError> {
+    let (cell, began) = (app.scripts.cells().of_user(request.user), Instant::now());
+    let mut brought = None;
+    loop {
+        match placed {
+            OrderPlace::OutOfStock { item, .. } => {
+                let OrderItem { sku, quantity } = request.items[item];
+                match app.desk.fetch(Pool::Stock(sku), cell, i64::from(quantity)).await? {
+                    Fetched::Short { left } => return Ok(OrderPlace::OutOfStock { item, remaining: left }),
+                    Fetched::Again if began.elapsed() > UNITS_PATIENCE => {
+                        return Err(ScriptError::Refused("units are on their way between cells".to_owned()));
+                    }
+                    Fetched::Again => {}
+                }
+            }
+            // Listed a moment ago, and not here yet.
+            OrderPlace::NotFound { item } if brought != Some(item) => {
+                brought = Some(item);
+                let pool = Pool::Stock(request.items[item].sku);
+                if !catalogue::bring(&app.scripts, &app.watermark, pool, cell).await? {
+                    return Ok(placed);
+                }
+            }
+            placed => return Ok(placed),
+        }
+        placed = order_place(&app.scripts, request).await?;
     }
 }
 

@@ -14,6 +14,7 @@ use super::json::Json;
 use super::operations::{CellCheck, look_at_cell};
 use super::problem::Problem;
 use super::reads::in_time;
+use crate::across::{lists, ranking};
 use crate::cell::{CellId, CellView, Position, Seq};
 use crate::coupon::Coupon;
 use crate::ids::ProductId;
@@ -21,9 +22,7 @@ use crate::money::Amount;
 use crate::mysql::{audits, books, cells, outbox};
 use crate::product::Product;
 use crate::ranking::RankedProduct;
-use crate::scripts::coupon_list::coupon_list;
-use crate::scripts::product_list::{ProductPage, product_list};
-use crate::scripts::ranking_top::ranking_top;
+use crate::scripts::product_list::{ProductPage, Which};
 use crate::scripts::{ScriptError, Scripts};
 use crate::telemetry::samples::samples;
 use crate::time;
@@ -148,7 +147,7 @@ pub async fn overview(app: &App, rendered: &str) -> Overview {
         async move { cell_overview(app, cell, view).await }
     }));
     let audit = in_time(audits::last(&app.mysql));
-    let ranking = ranking_top(&app.scripts, RANKED);
+    let ranking = ranking::top(&app.scripts, RANKED);
     let (cells, products, coupons, ranking, audit) =
         futures::join!(cells, on_sale(app), coupons_on_offer(&app.scripts), ranking, audit);
     let (outcomes, problems) = counts(rendered);
@@ -211,13 +210,14 @@ async fn on_sale(app: &App) -> Result<Vec<OnSale>, ScriptError> {
 
 /// Those in their sale window, sold out or not.
 pub async fn products_on_sale(scripts: &Scripts) -> Result<Vec<Product>, ScriptError> {
-    let ProductPage { products, now_ms } = product_list(scripts, 0, LOOKED_AT_MAX).await?;
+    let which = Which::Behind { after: 0, limit: LOOKED_AT_MAX };
+    let ProductPage { products, now_ms } = lists::products(scripts, which).await?;
     Ok(products.into_iter().filter(|it| it.is_on_sale(now_ms)).take(SHOWN_MAX).collect())
 }
 
 /// Campaigns that issue now, exhausted or not.
 pub async fn coupons_on_offer(scripts: &Scripts) -> Result<Vec<Coupon>, ScriptError> {
-    let (coupons, now) = (coupon_list(scripts, 0, LOOKED_AT_MAX).await?, Utc::now());
+    let (coupons, now) = (lists::coupons(scripts, 0, LOOKED_AT_MAX).await?, Utc::now());
     let issuing = coupons.into_iter().filter(|it| it.starts_at <= now && now < it.ends_at);
     Ok(issuing.take(SHOWN_MAX).collect())
 }

@@ -12,11 +12,11 @@ use super::json::{Json, NoBody};
 use super::orders::OrderAnswer;
 use super::path::Path;
 use super::problem::{Problem, ProblemKind};
-use super::sold_out::Thing;
 use crate::cell::CellId;
 use crate::idempotency::{Idempotency, Seen};
 use crate::ids::{CouponId, OrderId};
 use crate::order::OrderStatus;
+use crate::pool::Pool;
 use crate::scripts::key_note::{KeyNote, key_note};
 use crate::scripts::order_end::{EndRequest, OrderEnd, OrderEnding, ReadOrder, order_end};
 use crate::scripts::order_pay::{OrderPay, PayRequest, order_pay};
@@ -102,7 +102,7 @@ async fn remember(
 ) -> Result<Seen, Problem> {
     let Some(idempotency) = idempotency else { return Ok(Seen::New) };
     let ttl_ms = app.settings.idempotency_ttl_ms;
-    match key_note(&app.scripts, cell, paid.facts.user, idempotency, ttl_ms, paid).await? {
+    match key_note(&app.scripts, cell, Some(paid.facts.user), idempotency, ttl_ms, &paid.to_string()).await? {
         KeyNote::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         // What was noted is the same payment.
         KeyNote::Replayed { .. } => Ok(Seen::Replayed),
@@ -162,7 +162,7 @@ async fn end(
             OrderEnd::NotNow | OrderEnd::NotDue => return Err(refused.into()),
             OrderEnd::Ended { ended, seen } => {
                 let lines = &ended.facts.lines;
-                lines.iter().for_each(|it| app.sold_out.forget(Thing::Stock(cell, it.sku)));
+                lines.iter().for_each(|it| app.sold_out.forget(Pool::Stock(it.sku)));
                 return Ok(answer(id, ending.status(), ended, seen));
             }
             OrderEnd::NotFound => {}

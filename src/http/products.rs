@@ -13,10 +13,11 @@ use super::path::Path;
 use super::problem::{Problem, ProblemKind};
 use super::query::{List, Query};
 use super::shared_reads::{IfNoneMatch, Rendered, Shared};
+use crate::across::lists;
 use crate::ids::{OptionId, ProductId};
 use crate::order::QUANTITY_MAX;
 use crate::product::Product;
-use crate::scripts::product_list::{ProductPage, product_get, product_list};
+use crate::scripts::product_list::{ProductPage, Which};
 use crate::scripts::{ScriptError, Scripts};
 
 /// Products that one read takes while it looks for those that can be bought: the script's most.
@@ -40,7 +41,8 @@ pub async fn list_products(
         let (products, behind) = if available {
             page_of_available(&app.scripts, after, limit).await?
         } else {
-            let mut products = product_list(&app.scripts, after, limit + 1).await?.products;
+            let which = Which::Behind { after, limit: limit + 1 };
+            let mut products = lists::products(&app.scripts, which).await?.products;
             let behind = cut(&mut products, limit, |it| it.id.get());
             (products, behind)
         };
@@ -56,7 +58,7 @@ pub async fn get_product(
     Path(product): Path<ProductId>,
 ) -> Result<Json<Product>, Problem> {
     caller.known()?;
-    match product_get(&app.scripts, product).await? {
+    match lists::product(&app.scripts, product).await? {
         None => Err(ProblemKind::ProductNotFound.into()),
         Some((product, _)) => Ok(Json(product)),
     }
@@ -92,7 +94,7 @@ pub async fn check_stock(
         }
     };
     caller.known()?;
-    let Some((product, now_ms)) = product_get(&app.scripts, id).await? else {
+    let Some((product, now_ms)) = lists::product(&app.scripts, id).await? else {
         return Err(ProblemKind::ProductNotFound.into());
     };
     let stock = match option_id {
@@ -115,7 +117,8 @@ async fn page_of_available(
 ) -> Result<(Vec<Product>, Option<u64>), ScriptError> {
     let mut page: Vec<Product> = Vec::with_capacity(limit);
     for _ in 0..SCANS_MAX {
-        let ProductPage { products, now_ms } = product_list(scripts, after, SCAN_LIMIT).await?;
+        let which = Which::Behind { after, limit: SCAN_LIMIT };
+        let ProductPage { products, now_ms } = lists::products(scripts, which).await?;
         let ended = products.len() < SCAN_LIMIT;
         for product in products {
             let id = product.id.get();

@@ -9,12 +9,10 @@ use super::problem::Problem;
 use super::query::Query;
 use super::reads::{catch_up, within};
 use super::shared_reads::{IfNoneMatch, Rendered, Shared};
-use crate::cell::CellId;
+use crate::across::{lists, ranking};
 use crate::mysql::ranking::most_sold;
 use crate::ranking::{RANKED_DEFAULT, RANKED_MAX, RankedProduct, WINDOW_HOURS, hour_of};
 use crate::scripts::clock_read::clock_read;
-use crate::scripts::product_list::product_get;
-use crate::scripts::ranking_top::ranking_top;
 
 /// How long MySQL may add up the window's orders: it reads them all.
 const ORDERS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -38,7 +36,7 @@ pub async fn top_products(
     let read = || async {
         let ranked = match from_rows {
             true => from_orders(&app, limit).await?,
-            false => ranking_top(&app.scripts, limit).await?,
+            false => ranking::top(&app.scripts, limit).await?,
         };
         Ok(Rendered::new(&ranked, None))
     };
@@ -49,11 +47,11 @@ async fn from_orders(app: &App, limit: usize) -> Result<Vec<RankedProduct>, Prob
     for cell in app.scripts.cells().all() {
         catch_up(app, cell).await;
     }
-    let since = hour_of(clock_read(&app.scripts, CellId(0)).await?) - WINDOW_HOURS + 1;
+    let since = hour_of(clock_read(&app.scripts, app.scripts.cells().first()).await?) - WINDOW_HOURS + 1;
     let mut ranked = Vec::with_capacity(limit);
     for (product, sold) in within(ORDERS_TIMEOUT, most_sold(&app.mysql, since, limit)).await? {
         // Deleted since MySQL was read: it has no place any more.
-        let Some((product, _)) = product_get(&app.scripts, product).await? else { continue };
+        let Some((product, _)) = lists::product(&app.scripts, product).await? else { continue };
         let rank = ranked.len() + 1;
         let (id, price, stock) = (product.id, product.price, product.stock);
         ranked.push(RankedProduct { rank, id, name: product.name, price, stock, sold });

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::AppState;
-use crate::cell::{CellId, Epoch, splitmix64};
+use crate::cell::splitmix64;
 use crate::config::Settings;
 use crate::idempotency::Idempotency;
-use crate::ids::{CouponId, ProductId, UserId};
+use crate::ids::{ProductId, UserId};
+use crate::pool::Pool;
 use crate::product::SkuId;
 use crate::scripts::ScriptError;
 use crate::scripts::idempotency_read::{IdempotencyRead, idempotency_read};
@@ -26,40 +27,26 @@ const RUSH: u32 = 16;
 /// that came first is remembered, and the other one asks Redis.
 const PLACES: usize = 4_096;
 
-/// What can be sold out, in one cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Thing {
-    Stock(CellId, SkuId),
-    Coupon(CellId, CouponId),
+/// Where a pool is remembered.
+fn place_of(pool: Pool) -> usize {
+    let mixed = match pool {
+        Pool::Stock(SkuId { product, option }) => splitmix64(splitmix64(product.get()) ^ option.get()),
+        Pool::Coupon(coupon) => splitmix64(!coupon.get()),
+    };
+    mixed as usize % PLACES
 }
 
-impl Thing {
-    fn is_of(self, product: ProductId) -> bool {
-        matches!(self, Self::Stock(_, sku) if sku.product == product)
-    }
-
-    fn place(self) -> usize {
-        let mixed = match self {
-            Self::Stock(cell, SkuId { product, option }) => {
-                splitmix64(splitmix64(product.get()) ^ option.get()) ^ u64::from(cell.0)
-            }
-            Self::Coupon(cell, coupon) => splitmix64(!coupon.get()) ^ u64::from(cell.0),
-        };
-        mixed as usize % PLACES
-    }
-}
-
-/// When a request asks, and the epoch that its node works in then.
+/// When a request asks, and in which epochs of its cells its node works then.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking {
     at: Instant,
-    epoch: Option<Epoch>,
+    epochs: u64,
 }
 
 impl Asking {
     /// Taken before a script is called, so that what the script says was true at that moment or later.
-    pub fn now(app: &AppState, cell: CellId) -> Self {
-        Self { at: Instant::now(), epoch: app.scripts.epoch(cell) }
+    pub fn now(app: &AppState) -> Self {
+        Self { at: Instant::now(), epochs: app.scripts.epochs() }
     }
 }
 
@@ -85,8 +72,8 @@ struct Place {
 
 /// That a thing is sold out.
 struct Known {
-    thing: Thing,
-    epoch: Epoch,
+    thing: Pool,
+    epochs: u64,
     until: Instant,
     /// From then on one request asks the script, while the others go on hearing this.
     probe_from: Instant,
@@ -96,7 +83,7 @@ struct Known {
 /// What scripts told of the thing that has a place.
 #[derive(Default)]
 struct Told {
-    thing: Option<Thing>,
+    thing: Option<Pool>,
     /// The newest call that was told.
     newest: Option<Instant>,
     /// The first call that is counted, and the number of those.
@@ -128,32 +115,32 @@ impl SoldOut {
 
     /// Until when the node may say that nothing is left, where it knows that at this moment. `None`, too, for the one who is
     /// to ask anew.
-    fn knows(&self, thing: Thing, asking: Asking) -> Option<Instant> {
+    fn knows(&self, thing: Pool, asking: Asking) -> Option<Instant> {
         let known = self.place(thing)?.known.load();
-        let known = known.as_ref().filter(|it| it.thing == thing && asking.epoch == Some(it.epoch))?;
+        let known = known.as_ref().filter(|it| it.thing == thing && asking.epochs == it.epochs)?;
         let holds = asking.at < known.until
             && (asking.at < known.probe_from || known.is_probed.swap(true, Ordering::Relaxed));
         holds.then_some(known.until)
     }
 
     /// A caller is told from memory.
-    fn answers(&self, thing: Thing, now: Instant) {
+    fn answers(&self, thing: Pool, now: Instant) {
         if let Some(place) = self.place(thing) {
             place.last_heard_ns.store(self.nanos(now), Ordering::Relaxed);
         }
         match thing {
-            Thing::Stock(..) => self.stock_answers.increment(1),
-            Thing::Coupon(..) => self.coupon_answers.increment(1),
+            Pool::Stock(_) => self.stock_answers.increment(1),
+            Pool::Coupon(_) => self.coupon_answers.increment(1),
         }
     }
 
     /// A script that was called at `asking` has said that nothing is left.
-    pub fn told(&self, thing: Thing, asking: Asking) {
+    pub fn told(&self, thing: Pool, asking: Asking) {
         self.told_at(thing, asking, Instant::now());
     }
 
-    fn told_at(&self, thing: Thing, asking: Asking, now: Instant) {
-        let (Some(place), Some(epoch)) = (self.place(thing), asking.epoch) else { return };
+    fn told_at(&self, thing: Pool, asking: Asking, now: Instant) {
+        let (Some(place), epochs) = (self.place(thing), asking.epochs) else { return };
         let mut told = place.told.lock().expect("no panic while held");
         if told.forgotten.is_some_and(|it| asking.at <= it) {
             return;
@@ -177,18 +164,18 @@ impl SoldOut {
         }
         told.count += 1;
         let known = place.known.load();
-        let known = known.as_ref().filter(|it| it.thing == thing && it.epoch == epoch);
+        let known = known.as_ref().filter(|it| it.thing == thing && it.epochs == epochs);
         let until = asking.at + self.lasts;
         let goes_on = known.is_some_and(|it| asking.at < it.until);
         if (goes_on || told.count >= RUSH) && known.is_none_or(|it| it.until < until) {
             let probe_from = asking.at + self.lasts / 2;
             let is_probed = AtomicBool::new(false);
-            place.known.store(Some(Known { thing, epoch, until, probe_from, is_probed }.into()));
+            place.known.store(Some(Known { thing, epochs, until, probe_from, is_probed }.into()));
         }
     }
 
     /// There may be units again: nothing that was asked until now counts.
-    pub fn forget(&self, thing: Thing) {
+    pub fn forget(&self, thing: Pool) {
         let Some(place) = self.place(thing) else { return };
         let mut told = place.told.lock().expect("no panic while held");
         told.forgotten = Some(Instant::now());
@@ -200,14 +187,14 @@ impl SoldOut {
     pub fn forget_product(&self, product: ProductId) {
         for place in &self.places {
             let thing = place.told.lock().expect("no panic while held").thing;
-            if let Some(thing) = thing.filter(|it| it.is_of(product)) {
+            if let Some(thing) = thing.filter(|it| matches!(it, Pool::Stock(sku) if sku.product == product)) {
                 self.forget(thing);
             }
         }
     }
 
-    fn place(&self, thing: Thing) -> Option<&Place> {
-        self.places.get(thing.place())
+    fn place(&self, thing: Pool) -> Option<&Place> {
+        self.places.get(place_of(thing))
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -219,19 +206,18 @@ impl SoldOut {
 /// a key hears it only where the key has no record: whoever bought the last unit and lost the reply is told of that.
 pub async fn is_sold_out(
     app: &AppState,
-    thing: Thing,
+    thing: Pool,
     user: UserId,
     idempotency: Option<&Idempotency>,
 ) -> Result<bool, ScriptError> {
-    let (Thing::Stock(cell, _) | Thing::Coupon(cell, _)) = thing;
-    let mut asking = Asking::now(app, cell);
+    let mut asking = Asking::now(app);
     let Some(until) = app.sold_out.knows(thing, asking) else { return Ok(false) };
     if let Some(idempotency) = idempotency {
-        match idempotency_read(&app.scripts, cell, user, idempotency).await? {
+        match idempotency_read(&app.scripts, app.scripts.cells().of_user(user), user, idempotency).await? {
             IdempotencyRead::Unused => {}
             IdempotencyRead::KeyReused | IdempotencyRead::Replayed { .. } => return Ok(false),
         }
-        asking = Asking::now(app, cell);
+        asking = Asking::now(app);
         // The time is still that of before the look-up: what was learnt since may follow from this very key's request.
         if asking.at >= until || app.sold_out.knows(thing, asking).is_none() {
             return Ok(false);

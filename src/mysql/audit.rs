@@ -41,6 +41,8 @@ pub struct SkuRow {
     pub product_id: u64,
     pub option_id: u64,
     pub remaining: i64,
+    /// Units that came from other cells, less those that went there.
+    pub moved: i64,
 }
 
 /// A campaign, as the audit needs it.
@@ -51,7 +53,11 @@ pub struct CouponRow {
     pub remaining: i64,
     /// No longer in Redis.
     pub forgotten: bool,
-    /// Units of this life that users have.
+    /// Its quantity counts here.
+    pub home: bool,
+    /// Units that came from other cells, less those that went there.
+    pub moved: i64,
+    /// Units of this life that users of the cell have.
     pub issues: i64,
 }
 
@@ -144,7 +150,7 @@ impl Snapshot {
         limit: usize,
     ) -> Result<Vec<SkuRow>, sqlx::Error> {
         sqlx::query_as(
-            "SELECT product_id, option_id, remaining FROM skus \
+            "SELECT product_id, option_id, remaining, moved FROM skus \
              WHERE (product_id > ? OR (product_id = ? AND option_id > ?)) AND cell = ? AND deleted = 0 \
              ORDER BY product_id, option_id LIMIT ?",
         )
@@ -160,7 +166,7 @@ impl Snapshot {
     /// All SKUs of up to [`IDS_MAX`] products.
     pub async fn skus_of(&mut self, cell: CellId, products: &[u64]) -> Result<Vec<SkuRow>, sqlx::Error> {
         let text = format!(
-            "SELECT product_id, option_id, remaining FROM skus WHERE cell = ? AND deleted = 0 AND product_id IN ({})",
+            "SELECT product_id, option_id, remaining, moved FROM skus WHERE cell = ? AND deleted = 0 AND product_id IN ({})",
             marks()
         );
         let query = sqlx::query_as(AssertSqlSafe(text)).bind(cell.0);
@@ -176,8 +182,8 @@ impl Snapshot {
     ) -> Result<Vec<CouponRow>, sqlx::Error> {
         sqlx::query_as(
             "SELECT c.coupon_id, c.quantity, c.remaining, c.forgotten, \
-             (SELECT COUNT(*) FROM coupon_issues i \
-              WHERE i.coupon_id = c.coupon_id AND i.issued_seq > c.born_seq) AS issues \
+             c.home, c.moved, (SELECT COUNT(*) FROM coupon_issues i \
+              WHERE i.coupon_id = c.coupon_id AND i.cell = c.cell AND i.issued_seq > c.born_seq) AS issues \
              FROM coupons c WHERE c.cell = ? AND c.coupon_id > ? ORDER BY c.coupon_id LIMIT ?",
         )
         .bind(cell.0)
@@ -209,7 +215,7 @@ impl Snapshot {
             "SELECT i.coupon_id, i.user_id, i.state, i.order_id, \
              CAST(c.forgotten = 0 AND i.issued_seq > c.born_seq AS SIGNED) AS live, \
              o.user_id AS order_user, o.coupon_id AS order_coupon, o.status AS order_status \
-             FROM coupon_issues i LEFT JOIN coupons c ON c.coupon_id = i.coupon_id \
+             FROM coupon_issues i LEFT JOIN coupons c ON c.coupon_id = i.coupon_id AND c.cell = i.cell \
              LEFT JOIN orders o ON o.id = i.order_id \
              WHERE (i.coupon_id > ? OR (i.coupon_id = ? AND i.user_id > ?)) AND i.cell = ? \
              ORDER BY i.coupon_id, i.user_id LIMIT ?",
@@ -231,7 +237,7 @@ impl Snapshot {
         users: &[u64],
     ) -> Result<Vec<u64>, sqlx::Error> {
         let text = format!(
-            "SELECT i.user_id FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id \
+            "SELECT i.user_id FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id AND c.cell = i.cell \
              AND c.forgotten = 0 AND i.issued_seq > c.born_seq \
              WHERE i.cell = ? AND i.coupon_id = ? AND i.user_id IN ({})",
             marks()

@@ -8,12 +8,12 @@ use crate::cell::CellId;
 use crate::ids::ProductId;
 use crate::money::Amount;
 
-/// A SKU whose units do not add up.
+/// A SKU of a cell whose units do not add up.
 #[derive(Debug, sqlx::FromRow)]
 pub struct StockRow {
     pub product_id: u64,
     pub option_id: u64,
-    /// Initial stock and what was added since.
+    /// Initial stock, what was added since, and what came from other cells.
     pub put_in: i64,
     pub remaining: i64,
     /// Units that orders hold.
@@ -36,19 +36,89 @@ pub async fn supplied(pool: &MySqlPool, products: &[ProductId]) -> Result<Vec<(u
 pub async fn stock_that_differs(pool: &MySqlPool, cell: CellId) -> Result<Vec<StockRow>, sqlx::Error> {
     // One statement sees one instant.
     sqlx::query_as(
-        "SELECT s.product_id, s.option_id, s.initial_stock + s.restocked AS put_in, s.remaining, \
+        "SELECT s.product_id, s.option_id, s.initial_stock + s.restocked + s.moved AS put_in, s.remaining, \
          COALESCE(h.units, 0) AS held \
          FROM skus s LEFT JOIN (\
              SELECT l.product_id, l.option_id, CAST(SUM(l.quantity) AS SIGNED) AS units \
              FROM orders o JOIN order_lines l ON l.order_id = o.id \
              WHERE o.cell = ? AND o.status IN ('pending', 'paid') GROUP BY l.product_id, l.option_id\
          ) h ON h.product_id = s.product_id AND h.option_id = s.option_id \
-         WHERE s.cell = ? AND s.initial_stock + s.restocked <> s.remaining + COALESCE(h.units, 0)",
+         WHERE s.cell = ? AND s.initial_stock + s.restocked + s.moved <> s.remaining + COALESCE(h.units, 0)",
     )
     .bind(cell.0)
     .bind(cell.0)
     .fetch_all(pool)
     .await
+}
+
+/// A transfer of which one cell says what the other cannot have seen.
+#[derive(Debug, sqlx::FromRow)]
+pub struct TransferRow {
+    pub kind: String,
+    pub item_id: u64,
+    pub option_id: u64,
+    /// The giver.
+    pub cell: u16,
+    /// The taker.
+    pub peer: u16,
+    pub given: u64,
+    pub taken: u64,
+}
+
+/// Transfers where the taker's number is neither the giver's nor the one before. MySQL has what was given before anybody
+/// takes it, so this holds in every instant, of pools in the same life.
+pub async fn transfers_that_differ(pool: &MySqlPool) -> Result<Vec<TransferRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT g.kind, g.item_id, g.option_id, g.cell, g.peer, g.given_number AS given, \
+         CAST(COALESCE(t.taken_number, 0) AS UNSIGNED) AS taken \
+         FROM transfers g LEFT JOIN transfers t ON t.kind = g.kind AND t.item_id = g.item_id \
+             AND t.option_id = g.option_id AND t.cell = g.peer AND t.peer = g.cell \
+         WHERE g.life = COALESCE(t.life, g.life) \
+             AND NOT COALESCE(t.taken_number, 0) IN (g.given_number, CAST(g.given_number AS SIGNED) - 1) \
+         UNION ALL \
+         SELECT t.kind, t.item_id, t.option_id, t.peer, t.cell, CAST(0 AS UNSIGNED), t.taken_number \
+         FROM transfers t LEFT JOIN transfers g ON g.kind = t.kind AND g.item_id = t.item_id \
+             AND g.option_id = t.option_id AND g.cell = t.peer AND g.peer = t.cell \
+         WHERE t.taken_number > 0 AND g.cell IS NULL",
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// A pool of which units came or went by themselves.
+#[derive(Debug, sqlx::FromRow)]
+pub struct MovedRow {
+    pub kind: String,
+    pub item_id: u64,
+    pub option_id: u64,
+    /// What came to all cells less what went.
+    pub moved: i64,
+    /// Units that a cell gave and none has taken.
+    pub under_way: i64,
+}
+
+/// Pools where more or fewer units left cells than came to others and are under way; those in the middle of a change of
+/// life are passed over.
+pub async fn moves_that_differ(pool: &MySqlPool) -> Result<Vec<MovedRow>, sqlx::Error> {
+    const UNDER_WAY: &str = "SELECT g.kind, g.item_id, g.option_id, SUM(g.given_units) AS units \
+         FROM transfers g LEFT JOIN transfers t ON t.kind = g.kind AND t.item_id = g.item_id \
+             AND t.option_id = g.option_id AND t.cell = g.peer AND t.peer = g.cell AND t.life = g.life \
+         WHERE g.given_number > COALESCE(t.taken_number, 0) GROUP BY g.kind, g.item_id, g.option_id";
+    let text = format!(
+        "SELECT 's' AS kind, s.product_id AS item_id, s.option_id, CAST(SUM(s.moved) AS SIGNED) AS moved, \
+         CAST(COALESCE(MAX(u.units), 0) AS SIGNED) AS under_way \
+         FROM skus s JOIN products p ON p.product_id = s.product_id AND p.cell = s.cell \
+         LEFT JOIN ({UNDER_WAY}) u ON u.kind = 's' AND u.item_id = s.product_id AND u.option_id = s.option_id \
+         GROUP BY s.product_id, s.option_id \
+         HAVING MIN(p.life) = MAX(p.life) AND MAX(p.deleted) = 0 AND moved + under_way <> 0 \
+         UNION ALL \
+         SELECT 'c', c.coupon_id, CAST(0 AS UNSIGNED), CAST(SUM(c.moved) AS SIGNED) AS moved, \
+         CAST(COALESCE(MAX(u.units), 0) AS SIGNED) AS under_way \
+         FROM coupons c LEFT JOIN ({UNDER_WAY}) u ON u.kind = 'c' AND u.item_id = c.coupon_id \
+         GROUP BY c.coupon_id \
+         HAVING MIN(c.life) = MAX(c.life) AND MAX(c.forgotten) = 0 AND moved + under_way <> 0"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(text)).fetch_all(pool).await
 }
 
 /// The id at which the next page of orders behind `after` ends, and how many it has.
@@ -161,7 +231,7 @@ pub async fn coupon_orders_that_differ(
 ) -> Result<Vec<CouponOrderRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT o.id, o.user_id, o.coupon_id, o.status, i.state, i.order_id FROM orders o \
-         LEFT JOIN coupons c ON c.coupon_id = o.coupon_id \
+         LEFT JOIN coupons c ON c.coupon_id = o.coupon_id AND c.cell = o.cell \
          LEFT JOIN coupon_issues i ON i.coupon_id = o.coupon_id AND i.user_id = o.user_id \
          WHERE o.id > ? AND o.id <= ? AND o.coupon_id IS NOT NULL AND o.status IN ('paid', 'pending') \
          AND NOT (i.order_id <=> o.id AND i.state <=> IF(o.status = 'paid', 'used', 'held')) \

@@ -48,6 +48,7 @@ impl CatalogueChange {
             | Event::UserCreated { .. }
             | Event::Charged { .. }
             | Event::Restocked { .. }
+            | Event::QuotaMoved(_)
             | Event::CouponIssued(_)
             | Event::OrderPaid(_)
             | Event::OrderPlaced { .. }
@@ -80,7 +81,7 @@ impl CatalogueChange {
         connection: &mut MySqlConnection,
     ) -> Result<(), sqlx::Error> {
         let (Subject::Product(id) | Subject::Coupon(id)) = self.subject;
-        let mut before = S::load(connection, id).await?;
+        let mut before = S::load(connection, cell, id).await?;
         let mut after = before.clone();
         match turn {
             Turn::InOrder => after.apply(self.seq, &self.event),
@@ -101,7 +102,7 @@ impl CatalogueChange {
 pub(super) trait State: Clone + serde::Serialize + serde::de::DeserializeOwned {
     fn apply(&mut self, seq: Seq, event: &Event);
 
-    async fn load(connection: &mut MySqlConnection, id: u64) -> Result<Self, sqlx::Error>;
+    async fn load(connection: &mut MySqlConnection, cell: CellId, id: u64) -> Result<Self, sqlx::Error>;
 
     /// Turns rows that `before` describes into those of `after`.
     async fn store(

@@ -26,7 +26,7 @@ pub async fn coupons_of_user(
              SELECT i.coupon_id, c.name, c.kind, c.value, c.max_amount, i.order_id, i.issued_at, c.expires_at, \
              i.issued_seq, IF(i.state = 'issued' AND (c.expires_at <= ? OR c.forgotten = 1 \
                  OR i.issued_seq <= c.born_seq), 'expired', i.state) AS status \
-             FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id \
+             FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id AND c.cell = i.cell \
              WHERE i.user_id = ? AND i.issued_seq < ?\
          ) own WHERE ? IN ('', status) ORDER BY issued_seq DESC LIMIT ?",
     )
@@ -50,7 +50,7 @@ pub async fn usable_coupons(
 ) -> Result<Vec<(CouponId, String, Discount)>, sqlx::Error> {
     let rows: Vec<(u64, String, String, i64, Option<i64>)> = sqlx::query_as(
         "SELECT i.coupon_id, c.name, c.kind, c.value, c.max_amount \
-         FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id \
+         FROM coupon_issues i JOIN coupons c ON c.coupon_id = i.coupon_id AND c.cell = i.cell \
          WHERE i.user_id = ? AND c.forgotten = 0 AND i.issued_seq > c.born_seq \
          AND ((i.state = 'issued' AND c.expires_at > ? AND COALESCE(c.min_order_amount, 0) <= ?) \
              OR (i.state = 'held' AND i.order_id = ?))",

@@ -11,9 +11,9 @@ use super::catalogue::State;
 use super::datetime;
 use super::tables::LISTED_SKUS;
 use crate::cell::{CellId, Seq};
-use crate::event::{Event, ProductSetEvent};
+use crate::event::{Event, Left, ProductSetEvent};
 use crate::money::Amount;
-use crate::product::SkuId;
+use crate::scripts::product_set::CopyOf;
 
 /// A product and its SKUs, but for the units left.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,36 @@ struct ProductRow {
     born_seq: Seq,
     deleted: bool,
     seq: Seq,
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    source: Source,
+}
+
+/// Whether this is what the home cell says, or of what it is a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
+struct Source {
+    /// Rows that were kept by an earlier release have none: they were the only ones.
+    #[serde(default = "yes")]
+    home: bool,
+    /// Of the home cell's events, the one that this is of.
+    #[serde(default)]
+    version: Seq,
+    /// Of the home cell's events, the first one of this life.
+    #[serde(default)]
+    life: Seq,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Source {
+    fn new(copy_of: Option<CopyOf>, seq: Seq, born_seq: Seq) -> Self {
+        match copy_of {
+            Some(CopyOf { version, life }) => Self { home: false, version, life },
+            None => Self { home: true, version: seq, life: born_seq },
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,24 +82,27 @@ impl State for ProductState {
     fn apply(&mut self, seq: Seq, event: &Event) {
         match event {
             Event::ProductSet(set) => self.set(seq, set),
-            Event::ProductDeleted { remaining, .. } => self.delete(remaining),
+            Event::ProductDeleted { left, .. } => self.delete(seq, left),
             // Of other things.
             _ => {}
         }
     }
 
-    async fn load(connection: &mut MySqlConnection, id: u64) -> Result<Self, sqlx::Error> {
+    async fn load(connection: &mut MySqlConnection, cell: CellId, id: u64) -> Result<Self, sqlx::Error> {
         let product = sqlx::query_as(
-            "SELECT name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at, born_seq, deleted, seq \
-             FROM products WHERE product_id = ?",
+            "SELECT name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at, born_seq, deleted, seq, \
+             home, version, life FROM products WHERE product_id = ? AND cell = ?",
         )
         .bind(id)
+        .bind(cell.0)
         .fetch_optional(&mut *connection)
         .await?;
         let skus: Vec<(u64, String, Amount, bool, bool, i64)> = sqlx::query_as(
-            "SELECT option_id, name, price, listed, deleted, initial_stock FROM skus WHERE product_id = ?",
+            "SELECT option_id, name, price, listed, deleted, initial_stock FROM skus WHERE product_id = ? \
+             AND cell = ?",
         )
         .bind(id)
+        .bind(cell.0)
         .fetch_all(connection)
         .await?;
         let sku = |(option, name, price, listed, deleted, initial_stock)| {
@@ -118,6 +151,7 @@ impl ProductState {
     fn set(&mut self, seq: Seq, set: &ProductSetEvent) {
         let options: Vec<String> = set.skus.iter().map(|it| it.option.to_string()).collect();
         let alive = self.product.as_ref().filter(|it| !it.deleted);
+        let born_seq = alive.map_or(seq, |it| it.born_seq);
         self.product = Some(ProductRow {
             name: set.name.clone(),
             options: options.join(","),
@@ -125,9 +159,10 @@ impl ProductState {
             sale_ends_at: set.ends_at_ms.map(datetime),
             limit_per_user: set.limit_per_user,
             set_at: datetime(set.at_ms),
-            born_seq: alive.map_or(seq, |it| it.born_seq),
+            born_seq,
             deleted: false,
             seq,
+            source: Source::new(set.copy_of, seq, born_seq),
         });
         self.skus.values_mut().for_each(|it| it.listed = false);
         for sku in &set.skus {
@@ -145,13 +180,17 @@ impl ProductState {
     }
 
     /// Unsold units leave with the product.
-    fn delete(&mut self, remaining: &[(SkuId, i64)]) {
+    fn delete(&mut self, seq: Seq, left: &[Left]) {
         if let Some(product) = &mut self.product {
             product.deleted = true;
+            if product.source.home {
+                product.source.version = seq;
+            }
         }
-        for (sku, units) in remaining {
+        for Left { sku, remaining, moved } in left {
             let row = self.skus.entry(sku.option.get()).or_default();
-            row.restocked -= units;
+            // What moved is counted anew in the next life.
+            row.restocked += moved - remaining;
             (row.listed, row.deleted) = (false, true);
         }
     }
@@ -166,11 +205,12 @@ impl ProductRow {
     ) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO products (product_id, cell, name, options, sale_starts_at, sale_ends_at, limit_per_user, \
-             set_at, born_seq, deleted, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+             set_at, born_seq, deleted, seq, home, version, life) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
              ON DUPLICATE KEY UPDATE name = VALUES(name), options = VALUES(options), \
              sale_starts_at = VALUES(sale_starts_at), sale_ends_at = VALUES(sale_ends_at), \
              limit_per_user = VALUES(limit_per_user), set_at = VALUES(set_at), born_seq = VALUES(born_seq), \
-             deleted = VALUES(deleted), seq = VALUES(seq)",
+             deleted = VALUES(deleted), seq = VALUES(seq), home = VALUES(home), version = VALUES(version), \
+             life = VALUES(life)",
         )
         .bind(id)
         .bind(cell.0)
@@ -183,6 +223,9 @@ impl ProductRow {
         .bind(self.born_seq)
         .bind(self.deleted)
         .bind(self.seq)
+        .bind(self.source.home)
+        .bind(self.source.version)
+        .bind(self.source.life)
         .execute(connection)
         .await
         .map(|_| ())
@@ -207,13 +250,17 @@ struct CouponRow {
     set_at: NaiveDateTime,
     born_seq: Seq,
     forgotten: bool,
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    source: Source,
 }
 
 impl State for CouponState {
     fn apply(&mut self, seq: Seq, event: &Event) {
         match event {
-            Event::CouponSet { at_ms, coupon, .. } => {
+            Event::CouponSet { at_ms, coupon, copy_of, .. } => {
                 let alive = self.0.as_ref().filter(|it| !it.forgotten);
+                let born_seq = alive.map_or(seq, |it| it.born_seq);
                 self.0 = Some(CouponRow {
                     name: coupon.name.clone(),
                     kind: coupon.discount.kind().to_owned(),
@@ -225,8 +272,9 @@ impl State for CouponState {
                     ends_at: datetime(coupon.ends_at_ms),
                     expires_at: datetime(coupon.expires_at_ms),
                     set_at: datetime(*at_ms),
-                    born_seq: alive.map_or(seq, |it| it.born_seq),
+                    born_seq,
                     forgotten: false,
+                    source: Source::new(*copy_of, seq, born_seq),
                 });
             }
             Event::CouponForgotten { .. } => {
@@ -239,13 +287,15 @@ impl State for CouponState {
         }
     }
 
-    async fn load(connection: &mut MySqlConnection, id: u64) -> Result<Self, sqlx::Error> {
+    async fn load(connection: &mut MySqlConnection, cell: CellId, id: u64) -> Result<Self, sqlx::Error> {
         // Number 0 began no life: such a row was made for its units left.
         sqlx::query_as(
             "SELECT name, kind, value, max_amount, min_order_amount, quantity, starts_at, ends_at, expires_at, set_at, \
-             born_seq, forgotten FROM coupons WHERE coupon_id = ? AND born_seq > 0",
+             born_seq, forgotten, home, version, life FROM coupons \
+             WHERE coupon_id = ? AND cell = ? AND born_seq > 0",
         )
         .bind(id)
+        .bind(cell.0)
         .fetch_optional(connection)
         .await
         .map(Self)
@@ -261,12 +311,13 @@ impl State for CouponState {
         let Some(coupon) = after.0.as_ref().filter(|_| before != after) else { return Ok(()) };
         sqlx::query(
             "INSERT INTO coupons (coupon_id, cell, name, kind, value, max_amount, min_order_amount, quantity, \
-             remaining, starts_at, ends_at, expires_at, set_at, born_seq, forgotten, seq) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, 0) ON DUPLICATE KEY UPDATE name = VALUES(name), \
+             remaining, starts_at, ends_at, expires_at, set_at, born_seq, forgotten, seq, home, version, life) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON DUPLICATE KEY UPDATE name = VALUES(name), \
              kind = VALUES(kind), value = VALUES(value), max_amount = VALUES(max_amount), \
              min_order_amount = VALUES(min_order_amount), quantity = VALUES(quantity), \
              starts_at = VALUES(starts_at), ends_at = VALUES(ends_at), expires_at = VALUES(expires_at), \
-             set_at = VALUES(set_at), born_seq = VALUES(born_seq), forgotten = VALUES(forgotten)",
+             set_at = VALUES(set_at), born_seq = VALUES(born_seq), forgotten = VALUES(forgotten), \
+             home = VALUES(home), version = VALUES(version), life = VALUES(life)",
         )
         .bind(id)
         .bind(cell.0)
@@ -282,6 +333,9 @@ impl State for CouponState {
         .bind(coupon.set_at)
         .bind(coupon.born_seq)
         .bind(coupon.forgotten)
+        .bind(coupon.source.home)
+        .bind(coupon.source.version)
+        .bind(coupon.source.life)
         .execute(connection)
         .await
         .map(|_| ())

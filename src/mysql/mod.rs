@@ -5,6 +5,7 @@ pub mod audits;
 pub mod books;
 mod catalogue;
 pub mod cells;
+pub mod copies;
 pub mod coupons;
 pub mod dead_events;
 pub mod ended;

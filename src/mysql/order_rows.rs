@@ -81,7 +81,7 @@ impl OrderRows {
         insert(&placed, cell, connection).await?;
         let mut missing = Vec::new();
         for row in self.changed.values() {
-            if !row.update(connection).await? && !row.is_there(connection).await? {
+            if !row.update(cell, connection).await? && !row.is_there(connection).await? {
                 missing.push(row);
             }
         }
@@ -129,6 +129,7 @@ async fn insert(
     let row = |to: &mut MySqlArguments, (id, number, line): &(OrderId, usize, &FactLine)| {
         to.add(id.get())?;
         to.add(*number as u8)?;
+        to.add(cell.0)?;
         to.add(line.sku.product.get())?;
         to.add(line.sku.option.get())?;
         to.add(line.quantity)?;
@@ -159,11 +160,11 @@ impl OrderRow {
     }
 
     /// Writes a change over an older row. False: there is none.
-    async fn update(&self, connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    async fn update(&self, cell: CellId, connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
         let Self { id, status, facts, .. } = self;
         let text = format!(
             "UPDATE orders SET status = ?, discount = ?, paid = ?, coupon_id = ?, paid_at = ?, cancelled_at = ?, \
-             refunded_at = ? WHERE id = ? AND status IN ({})",
+             refunded_at = ? WHERE id = ? AND cell = ? AND status IN ({})",
             self.before()
         );
         let done = sqlx::query(AssertSqlSafe(text))
@@ -175,6 +176,7 @@ impl OrderRow {
             .bind(self.ended_as(OrderStatus::Cancelled))
             .bind(self.ended_as(OrderStatus::Refunded))
             .bind(id.get())
+            .bind(cell.0)
             .execute(connection)
             .await?;
         Ok(done.rows_affected() > 0)

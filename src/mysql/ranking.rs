@@ -16,7 +16,7 @@ pub async fn most_sold(
     let rows: Vec<(u64, i64)> = sqlx::query_as(
         "SELECT l.product_id, CAST(SUM(l.quantity) AS SIGNED) AS units \
          FROM orders o JOIN order_lines l ON l.order_id = o.id \
-         JOIN products p ON p.product_id = l.product_id AND p.deleted = 0 \
+         JOIN products p ON p.product_id = l.product_id AND p.home = 1 AND p.deleted = 0 \
          WHERE o.status = 'paid' AND o.paid_at >= ? \
          GROUP BY l.product_id ORDER BY units DESC, l.product_id LIMIT ?",
     )

@@ -62,12 +62,15 @@ pub struct ProductRow {
     pub limit_per_user: Option<u32>,
     pub set_at: DateTime<Utc>,
     pub born_seq: u64,
+    pub version: u64,
+    pub life: u64,
 }
 
 /// All products of a cell; a catalogue fits into memory.
 pub async fn products(pool: &MySqlPool, cell: CellId) -> Result<Vec<ProductRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at, born_seq FROM products \
+        "SELECT product_id, name, options, sale_starts_at, sale_ends_at, limit_per_user, set_at, born_seq, \
+         version, life FROM products \
          WHERE cell = ? AND deleted = 0",
     )
     .bind(cell.0)
@@ -85,12 +88,13 @@ pub struct SkuRow {
     pub listed: bool,
     pub initial_stock: i64,
     pub remaining: i64,
+    pub moved: i64,
 }
 
 /// All SKUs of a cell's products, those left out of them included; by product and option.
 pub async fn skus(pool: &MySqlPool, cell: CellId) -> Result<Vec<SkuRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT product_id, option_id, name, price, listed, initial_stock, remaining FROM skus \
+        "SELECT product_id, option_id, name, price, listed, initial_stock, remaining, moved FROM skus \
          WHERE cell = ? AND deleted = 0 ORDER BY product_id, option_id",
     )
     .bind(cell.0)
@@ -117,7 +121,7 @@ pub async fn bought(
     sqlx::query_as(
         "SELECT o.user_id, l.product_id, CAST(SUM(l.quantity) AS SIGNED) AS units \
          FROM order_lines l JOIN orders o ON o.id = l.order_id \
-         JOIN products p ON p.product_id = l.product_id AND p.deleted = 0 AND o.seq > p.born_seq \
+         JOIN products p ON p.product_id = l.product_id AND p.cell = o.cell AND p.deleted = 0 AND o.seq > p.born_seq \
          WHERE l.limited = 1 AND o.cell = ? AND o.status IN ('pending', 'paid') \
          AND (o.user_id > ? OR (o.user_id = ? AND l.product_id > ?)) AND o.user_id >= ? \
          GROUP BY o.user_id, l.product_id ORDER BY o.user_id, l.product_id LIMIT ?",
@@ -147,13 +151,16 @@ pub struct CouponRow {
     pub ends_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub set_at: DateTime<Utc>,
+    pub version: u64,
+    pub life: u64,
+    pub moved: i64,
 }
 
 /// All campaigns of a cell that were not forgotten.
 pub async fn coupons(pool: &MySqlPool, cell: CellId) -> Result<Vec<CouponRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT coupon_id, name, kind, value, max_amount, min_order_amount, quantity, remaining, starts_at, ends_at, \
-         expires_at, set_at FROM coupons WHERE cell = ? AND forgotten = 0",
+         expires_at, set_at, version, life, moved FROM coupons WHERE cell = ? AND forgotten = 0",
     )
     .bind(cell.0)
     .fetch_all(pool)
@@ -179,7 +186,8 @@ pub async fn coupon_issues(
 ) -> Result<Vec<IssueRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT i.coupon_id, i.user_id, i.state, i.order_id, i.issued_at FROM coupon_issues i \
-         JOIN coupons c ON c.coupon_id = i.coupon_id AND c.forgotten = 0 AND i.issued_seq > c.born_seq \
+         JOIN coupons c ON c.coupon_id = i.coupon_id AND c.cell = i.cell AND c.forgotten = 0 \
+             AND i.issued_seq > c.born_seq \
          WHERE i.cell = ? AND (i.coupon_id > ? OR (i.coupon_id = ? AND i.user_id > ?)) AND i.coupon_id >= ? \
          ORDER BY i.coupon_id, i.user_id LIMIT ?",
     )
@@ -261,6 +269,65 @@ pub async fn idempotency(
     .bind(cell.0)
     .bind(datetime(since_ms))
     .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// The last transfers of a pool between a cell and another one, and how far the other one has got.
+#[derive(Debug, sqlx::FromRow)]
+pub struct TransferRow {
+    pub peer: u16,
+    pub kind: String,
+    pub item_id: u64,
+    pub option_id: u64,
+    pub life: u64,
+    pub given_number: u64,
+    pub given_units: i64,
+    pub given_epoch: u64,
+    pub given_seq: u64,
+    pub taken_number: u64,
+    pub taken_epoch: u64,
+    pub taken_seq: u64,
+    /// Of the other cell: the last one that it took, of the same life.
+    pub arrived_number: u64,
+}
+
+/// All transfers from and to a cell.
+pub async fn transfers(pool: &MySqlPool, cell: CellId) -> Result<Vec<TransferRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT t.peer, t.kind, t.item_id, t.option_id, t.life, t.given_number, t.given_units, t.given_epoch, \
+         t.given_seq, t.taken_number, t.taken_epoch, t.taken_seq, \
+         CAST(COALESCE(IF(p.life = t.life, p.taken_number, 0), 0) AS UNSIGNED) AS arrived_number \
+         FROM transfers t LEFT JOIN transfers p ON p.kind = t.kind AND p.item_id = t.item_id \
+             AND p.option_id = t.option_id AND p.cell = t.peer AND p.peer = t.cell \
+         WHERE t.cell = ?",
+    )
+    .bind(cell.0)
+    .fetch_all(pool)
+    .await
+}
+
+/// Products and campaigns of a home cell that some other cell has no copy of yet, or an older one.
+pub async fn uncopied(
+    pool: &MySqlPool,
+    home: CellId,
+    cells: u16,
+) -> Result<Vec<(String, u64, u64)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT 'p', h.product_id, h.version FROM products h WHERE h.cell = ? AND h.home = 1 AND ? > 1 + (\
+             SELECT COUNT(*) FROM products c WHERE c.product_id = h.product_id AND c.home = 0 \
+             AND (c.version >= h.version OR (h.deleted = 1 AND c.deleted = 1))) \
+         AND (h.deleted = 0 OR EXISTS (SELECT 1 FROM products c WHERE c.product_id = h.product_id AND c.home = 0 \
+             AND c.deleted = 0)) \
+         UNION ALL \
+         SELECT 'c', h.coupon_id, h.version FROM coupons h WHERE h.cell = ? AND h.home = 1 AND h.forgotten = 0 \
+         AND ? > 1 + (SELECT COUNT(*) FROM coupons c WHERE c.coupon_id = h.coupon_id AND c.home = 0 \
+             AND c.version >= h.version)",
+    )
+    .bind(home.0)
+    .bind(cells)
+    .bind(home.0)
+    .bind(cells)
     .fetch_all(pool)
     .await
 }

@@ -19,6 +19,50 @@ pub(super) const SKUS: Insert = Insert {
                    seq = GREATEST(seq, VALUES(seq))",
 };
 
+/// Units that moved between cells. A row that has no product yet is made for them.
+pub(super) const MOVED_SKUS: Insert = Insert {
+    table: "skus",
+    columns: "product_id, option_id, cell, name, price, listed, initial_stock, remaining, seq, moved, moved_seq",
+    row: "(?,?,?,'',0,0,0,0,0,?,?)",
+    on_duplicate: MOVED,
+};
+
+pub(super) const MOVED_COUPONS: Insert = Insert {
+    table: "coupons",
+    columns: "coupon_id, cell, name, kind, value, quantity, remaining, starts_at, ends_at, expires_at, set_at, \
+              born_seq, seq, moved, moved_seq",
+    row: "(?,?,'','fixed',0,0,0,'1970-01-01','1970-01-01','1970-01-01','1970-01-01',0,0,?,?)",
+    on_duplicate: MOVED,
+};
+
+const MOVED: &str = "ON DUPLICATE KEY UPDATE moved = IF(VALUES(moved_seq) > moved_seq, VALUES(moved), moved), \
+                     moved_seq = GREATEST(moved_seq, VALUES(moved_seq))";
+
+/// The last transfer of a pool between two cells. A new life of the pool begins with numbers of its own.
+pub(super) const TRANSFERS_GIVEN: Insert = Insert {
+    table: "transfers",
+    columns: "cell, peer, kind, item_id, option_id, life, given_number, given_units, given_epoch, given_seq",
+    row: "(?,?,?,?,?,?,?,?,?,?)",
+    on_duplicate: "ON DUPLICATE KEY UPDATE \
+                   taken_number = IF(VALUES(life) > life, 0, taken_number), \
+                   given_number = IF(VALUES(given_seq) > given_seq, VALUES(given_number), given_number), \
+                   given_units = IF(VALUES(given_seq) > given_seq, VALUES(given_units), given_units), \
+                   given_epoch = IF(VALUES(given_seq) > given_seq, VALUES(given_epoch), given_epoch), \
+                   given_seq = GREATEST(given_seq, VALUES(given_seq)), life = GREATEST(life, VALUES(life))",
+};
+
+/// The same for one that arrived.
+pub(super) const TRANSFERS_TAKEN: Insert = Insert {
+    table: TRANSFERS_GIVEN.table,
+    columns: "cell, peer, kind, item_id, option_id, life, taken_number, taken_epoch, taken_seq",
+    row: "(?,?,?,?,?,?,?,?,?)",
+    on_duplicate: "ON DUPLICATE KEY UPDATE \
+                   given_number = IF(VALUES(life) > life, 0, given_number), \
+                   taken_number = IF(VALUES(taken_seq) > taken_seq, VALUES(taken_number), taken_number), \
+                   taken_epoch = IF(VALUES(taken_seq) > taken_seq, VALUES(taken_epoch), taken_epoch), \
+                   taken_seq = GREATEST(taken_seq, VALUES(taken_seq)), life = GREATEST(life, VALUES(life))",
+};
+
 /// What products say of their SKUs. `restocked` is a difference.
 pub(super) const LISTED_SKUS: Insert = Insert {
     table: "skus",
@@ -90,8 +134,8 @@ pub(super) const ORDERS: Insert = Insert {
 
 pub(super) const ORDER_LINES: Insert = Insert {
     table: "order_lines",
-    columns: "order_id, line_no, product_id, option_id, quantity, unit_price, limited",
-    row: "(?,?,?,?,?,?,?)",
+    columns: "order_id, line_no, cell, product_id, option_id, quantity, unit_price, limited",
+    row: "(?,?,?,?,?,?,?,?)",
     on_duplicate: "",
 };
 
@@ -109,7 +153,6 @@ pub(super) const IDEMPOTENCY: Insert = Insert {
     columns: "user_id, idem_key, fingerprint, cell, seq, answer, at",
     row: "(?,?,?,?,?,?,?)",
     on_duplicate: "ON DUPLICATE KEY UPDATE fingerprint = IF(VALUES(seq) >= seq, VALUES(fingerprint), fingerprint), \
-                   cell = IF(VALUES(seq) >= seq, VALUES(cell), cell), \
                    answer = IF(VALUES(seq) >= seq, VALUES(answer), answer), \
                    at = IF(VALUES(seq) >= seq, VALUES(at), at), seq = GREATEST(seq, VALUES(seq))",
 };

@@ -25,6 +25,13 @@ pub enum Stored {
     Unreadable(String),
 }
 
+impl Stored {
+    /// What is missing is nothing.
+    pub fn or_zero(self) -> Self {
+        if self == Self::Missing { Self::Number(0) } else { self }
+    }
+}
+
 /// What some things hold as Redis has it, and the newest event that it reflects.
 #[derive(Debug)]
 pub struct AuditRead {
@@ -60,6 +67,7 @@ fn place(cell: CellId, item: AuditItem) -> (String, String) {
         AuditItem::Holding(Holding::Wallet(user)) => (keys::user(cell, user), "balance".to_owned()),
         AuditItem::Holding(Holding::Sku(sku)) => (keys::sku(cell, sku), "remaining".to_owned()),
         AuditItem::Holding(Holding::Coupon(coupon)) => (keys::coupon(cell, coupon), "remaining".to_owned()),
+        AuditItem::Holding(Holding::Moved(pool)) => (keys::pool(cell, pool), "moved".to_owned()),
         AuditItem::Holding(Holding::Issue(IssueId { coupon, user })) => {
             (keys::issues(cell, coupon), user.to_string())
         }
@@ -72,7 +80,7 @@ fn stored(item: AuditItem, text: String) -> Stored {
         return Stored::Missing;
     }
     let number = match item {
-        AuditItem::Holding(Holding::Wallet(_) | Holding::Sku(_) | Holding::Coupon(_))
+        AuditItem::Holding(Holding::Wallet(_) | Holding::Sku(_) | Holding::Coupon(_) | Holding::Moved(_))
         | AuditItem::IssueCount(_) => text.parse().ok(),
         AuditItem::Holding(Holding::Issue(_)) => state(&text).map(IssueState::number),
     };

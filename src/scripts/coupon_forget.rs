@@ -3,8 +3,9 @@
 use super::keys;
 use super::load::{ScriptError, Scripts};
 use super::text::Script;
-use crate::cell::Seq;
+use crate::cell::{CellId, Seq};
 use crate::ids::CouponId;
+use crate::pool::Pool;
 use crate::time::Millis;
 
 /// What can happen when a campaign is to leave Redis, in the order the script tests it.
@@ -15,17 +16,25 @@ pub enum CouponForget {
     Forgotten,
 }
 
-/// Takes a campaign out of Redis whose issuing and use ended before a time.
+/// Takes a campaign out of a cell whose issuing and use ended before a time.
 ///
 /// # Errors
 /// After [`ScriptError::Unknown`] it may be gone; calling again is safe.
 pub async fn coupon_forget(
     scripts: &Scripts,
+    cell: CellId,
     coupon: CouponId,
     ended_before_ms: Millis,
 ) -> Result<CouponForget, ScriptError> {
-    let cell = scripts.cells().coupon_home(coupon);
-    let extra_keys = [keys::coupon(cell, coupon), keys::coupons(cell), keys::issues(cell, coupon)];
+    let pool = Pool::Coupon(coupon);
+    let extra_keys = [
+        keys::coupon(cell, coupon),
+        keys::coupons(cell),
+        keys::issues(cell, coupon),
+        keys::gifts(cell),
+        keys::quota(cell, pool),
+        keys::asks(cell, pool),
+    ];
     let args = [coupon.to_string(), ended_before_ms.to_string()];
     let reply = scripts.call(Script::CouponForget, cell, &extra_keys, &args).await?;
     match reply.outcome {

@@ -2,13 +2,12 @@
 
 use super::idempotency_parts;
 use super::load::{ScriptError, Scripts};
-use super::settled::SettledOrder;
 use super::text::Script;
 use crate::cell::CellId;
 use crate::idempotency::Idempotency;
 use crate::ids::UserId;
 
-/// What can happen when the answer of a payment is to be remembered for a further key.
+/// What can happen when an answer is to be remembered for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyNote {
     KeyReused,
@@ -19,20 +18,22 @@ pub enum KeyNote {
     Noted,
 }
 
-/// Remembers that a request of a user's under this key was told of a payment that was made before.
+/// Remembers what a request under this key was told that changed nothing here: of a payment that was made before, or of
+/// something that another cell does. `scope`: whose key it is; `None`: an administrator's.
 ///
 /// # Errors
 /// After [`ScriptError::Unknown`] it may be remembered; a retry is safe.
 pub async fn key_note(
     scripts: &Scripts,
     cell: CellId,
-    user: UserId,
+    scope: Option<UserId>,
     idempotency: &Idempotency,
     idempotency_ttl_ms: u64,
-    told: &SettledOrder,
+    answer: &str,
 ) -> Result<KeyNote, ScriptError> {
-    let (record, fingerprint, key) = idempotency_parts(cell, Some(user), Some(idempotency));
-    let args = [&user.to_string(), fingerprint, key, &idempotency_ttl_ms.to_string(), &told.to_string()];
+    let (record, fingerprint, key) = idempotency_parts(cell, scope, Some(idempotency));
+    let scope = scope.map_or(0, UserId::get).to_string();
+    let args = [&scope, fingerprint, key, &idempotency_ttl_ms.to_string(), answer];
     let reply = scripts.call(Script::KeyNote, cell, &[record], &args).await?;
     match reply.outcome {
         "KEY_REUSED" => Ok(KeyNote::KeyReused),

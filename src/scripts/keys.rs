@@ -4,6 +4,7 @@
 use crate::cell::CellId;
 use crate::idempotency::IdempotencyKey;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
+use crate::pool::Pool;
 use crate::product::SkuId;
 use crate::ranking::Hour;
 
@@ -134,6 +135,34 @@ pub fn product(cell: CellId, product: ProductId) -> String {
 /// The sellable unit: remaining, price, window, limit.
 pub fn sku(cell: CellId, sku: SkuId) -> String {
     format!("{{c{cell}}}:sku:{}:{}", sku.product, sku.option)
+}
+
+/// The hash that holds a cell's units of a pool.
+pub fn pool(cell: CellId, pool: Pool) -> String {
+    match pool {
+        Pool::Stock(id) => sku(cell, id),
+        Pool::Coupon(id) => coupon(cell, id),
+    }
+}
+
+/// Transfers of a pool's units: the last one to and from each other cell.
+pub fn quota(cell: CellId, pool: Pool) -> String {
+    format!("{{c{cell}}}:quota:{pool}")
+}
+
+/// Transfers out of the cell whose arrival MySQL does not have yet.
+pub fn gifts(cell: CellId) -> String {
+    format!("{{c{cell}}}:gifts")
+}
+
+/// Cells that wait for units of a pool; in its home cell.
+pub fn asks(cell: CellId, pool: Pool) -> String {
+    format!("{{c{cell}}}:asks:{pool}")
+}
+
+/// Products and campaigns of this home cell that changed, and may not be everywhere.
+pub fn uncopied(cell: CellId) -> String {
+    format!("{{c{cell}}}:uncopied")
 }
 
 /// The record of an idempotency key; `None` is an administrator's scope.

@@ -5,7 +5,7 @@
 //! script of the running epoch is present and the gate is open, on one connection that never
 //! reconnects; everything else is a recovery, which a worker does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,8 @@ struct Shared {
     slots: Vec<CellSlot>,
     cells: Cells,
     stream_bound: u64,
+    /// Grows whenever this node turns to another epoch of any cell.
+    epochs: AtomicU64,
     trouble: Notify,
     /// By script and outcome.
     called: Timings<&'static str>,
@@ -118,7 +120,8 @@ impl Scripts {
                 "outcome" => outcome
             )
         });
-        let shared = Shared { server, slots, cells, stream_bound, trouble: Notify::new(), called };
+        let (epochs, trouble) = (AtomicU64::new(0), Notify::new());
+        let shared = Shared { server, slots, cells, stream_bound, epochs, trouble, called };
         Ok(Self { shared: Arc::new(shared), link })
     }
 
@@ -158,12 +161,18 @@ impl Scripts {
                 vouched.leave(known.fence.epoch);
             }
         }
+        self.shared.epochs.fetch_add(1, Ordering::Relaxed);
         slot.set.store(Some(Arc::new(ScriptSet::new(
             cell,
             self.shared.cells,
             fence,
             self.shared.stream_bound,
         ))));
+    }
+
+    /// Tells the epochs of all cells, in which this node works, from earlier ones.
+    pub fn epochs(&self) -> u64 {
+        self.shared.epochs.load(Ordering::Relaxed)
     }
 
     /// The fence of the epoch that this node works in.

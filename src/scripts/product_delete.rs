@@ -3,7 +3,7 @@
 use super::keys;
 use super::load::{ScriptError, Scripts};
 use super::text::Script;
-use crate::cell::Seq;
+use crate::cell::{CellId, Position, Seq};
 use crate::ids::ProductId;
 use crate::time::Millis;
 
@@ -13,28 +13,55 @@ pub enum ProductDelete {
     NotFound,
     /// Its sale has not ended before the time that was given.
     NotEnded,
-    Deleted,
+    /// It was listed again since.
+    Newer,
+    /// The event, with its epoch.
+    Deleted(Position),
 }
 
-/// Takes a product off the list for good; with `ended_before_ms` only if its sale ended before that time.
+/// Which product is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// In its home cell, where an administrator wants it gone.
+    Asked,
+    /// Where its sale ended before that time.
+    Ended { before_ms: Millis },
+    /// A copy of what the home cell said before this event of its.
+    Copy { before: Seq },
+}
+
+/// Takes a product off a cell's list for good.
 ///
 /// # Errors
 /// After [`ScriptError::Unknown`] it may be gone; calling again is safe.
 pub async fn product_delete(
     scripts: &Scripts,
+    cell: CellId,
     product: ProductId,
-    ended_before_ms: Option<Millis>,
+    deletion: Deletion,
 ) -> Result<ProductDelete, ScriptError> {
-    let cell = scripts.cells().home(product);
-    let extra_keys = [keys::product(cell, product), keys::products(cell), keys::bought(cell, product)];
-    let args = [product.to_string(), ended_before_ms.map(|it| it.to_string()).unwrap_or_default()];
+    let extra_keys = [
+        keys::product(cell, product),
+        keys::products(cell),
+        keys::bought(cell, product),
+        keys::gifts(cell),
+        keys::uncopied(cell),
+    ];
+    let (ended_before, before, is_home) = match deletion {
+        Deletion::Asked => (String::new(), String::new(), "1"),
+        Deletion::Ended { before_ms } => (before_ms.to_string(), String::new(), ""),
+        Deletion::Copy { before } => (String::new(), before.to_string(), ""),
+    };
+    let args = [product.to_string(), ended_before, before, is_home.to_owned()];
     let reply = scripts.call(Script::ProductDelete, cell, &extra_keys, &args).await?;
     match reply.outcome {
         "NOT_FOUND" => Ok(ProductDelete::NotFound),
         "NOT_ENDED" => Ok(ProductDelete::NotEnded),
+        "NEWER" => Ok(ProductDelete::Newer),
         "DELETED" => {
-            scripts.acknowledge(cell, reply.epoch, reply.int(1)? as Seq)?;
-            Ok(ProductDelete::Deleted)
+            let seq = reply.int(1)? as Seq;
+            scripts.acknowledge(cell, reply.epoch, seq)?;
+            Ok(ProductDelete::Deleted(Position { epoch: reply.epoch, seq }))
         }
         _ => Err(reply.unexpected()),
     }

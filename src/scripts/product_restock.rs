@@ -15,11 +15,20 @@ pub enum ProductRestock {
     KeyReused,
     NotFound,
     OptionRequired,
-    OutOfRange { remaining: i64 },
-    Restocked { seq: Seq, remaining: i64, seen: Seen },
+    OutOfRange {
+        remaining: i64,
+    },
+    /// There are enough, but in other cells.
+    Short,
+    Restocked {
+        seq: Seq,
+        remaining: i64,
+        seen: Seen,
+    },
 }
 
-/// Adds units to a SKU, or takes unsold ones away (`delta` < 0), in its home cell.
+/// Adds units to a SKU, or takes unsold ones away (`delta` < 0), in its home cell. `elsewhere`: the shares of all other
+/// cells (see [`super::quota_read::Quota::share`]).
 ///
 /// # Errors
 /// After [`ScriptError::Unknown`] the units may have been added; a retry is safe with a key.
@@ -30,6 +39,7 @@ pub async fn product_restock(
     idempotency: Option<&Idempotency>,
     idempotency_ttl_ms: u64,
     key_scope: Option<UserId>,
+    elsewhere: i64,
 ) -> Result<ProductRestock, ScriptError> {
     let cell = scripts.cells().home(sku.product);
     let (idem_key, fingerprint, key) = idempotency_parts(cell, key_scope, idempotency);
@@ -42,6 +52,7 @@ pub async fn product_restock(
         key.to_owned(),
         idempotency_ttl_ms.to_string(),
         key_scope.map_or(0, UserId::get).to_string(),
+        elsewhere.to_string(),
     ];
     let reply = scripts.call(Script::ProductRestock, cell, &[keys::sku(cell, sku), idem_key], &args).await?;
     let restocked = |seen| {
@@ -58,6 +69,7 @@ pub async fn product_restock(
         "NOT_FOUND" => Ok(ProductRestock::NotFound),
         "OPTION_REQUIRED" => Ok(ProductRestock::OptionRequired),
         "OUT_OF_RANGE" => Ok(ProductRestock::OutOfRange { remaining: reply.int(2)? }),
+        "SHORT" => Ok(ProductRestock::Short),
         "RESTOCKED" => restocked(Seen::New),
         _ => Err(reply.unexpected()),
     }

@@ -3,7 +3,7 @@
 use super::keys;
 use super::load::{ScriptError, Scripts};
 use super::text::Script;
-use crate::cell::Seq;
+use crate::cell::{CellId, Position, Seq};
 use crate::ids::{OptionId, ProductId};
 use crate::money::Amount;
 use crate::product::SkuId;
@@ -31,30 +31,53 @@ pub struct SkuDescription {
     pub stock: Option<i64>,
 }
 
-/// What can happen when a product is described.
+/// Of what a product or campaign in another cell than its home is a copy: numbers of the home cell's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyOf {
+    /// The one that described it.
+    pub version: Seq,
+    /// The one that began its life.
+    pub life: Seq,
+}
+
+/// What can happen when a product is described, in the order the script tests it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProductSet {
+    /// This copy, or a newer one, is there.
+    Known,
+    /// A product of an earlier life of the id is there.
+    OtherLife,
     /// `index` of the SKU that exists with another initial stock.
     StockDiffers {
         index: usize,
     },
     /// Too many options were left out in the product's life.
     TooManyOptions,
-    Created {
-        seq: Seq,
-    },
-    Updated {
-        seq: Seq,
-    },
+    Created(Described),
+    Updated(Described),
 }
 
-/// Lists a product in its home cell, or changes what is listed.
+/// A product or campaign was described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Described {
+    /// The event, with the epoch in which it was made.
+    pub at: Position,
+    /// The first event of its life in its home cell.
+    pub life: Seq,
+}
+
+/// Lists a product in its home cell, or changes what is listed; in another cell a copy of it, whose units come by
+/// transfers.
 ///
 /// # Errors
 /// After [`ScriptError::Unknown`] the product may have been set; calling again is safe.
-pub async fn product_set(scripts: &Scripts, product: &ProductDescription) -> Result<ProductSet, ScriptError> {
-    let cell = scripts.cells().home(product.id);
-    let mut extra_keys = vec![keys::product(cell, product.id), keys::products(cell)];
+pub async fn product_set(
+    scripts: &Scripts,
+    cell: CellId,
+    product: &ProductDescription,
+    copy_of: Option<CopyOf>,
+) -> Result<ProductSet, ScriptError> {
+    let mut extra_keys = vec![keys::product(cell, product.id), keys::products(cell), keys::uncopied(cell)];
     extra_keys.extend(
         product.skus.iter().map(|it| keys::sku(cell, SkuId { product: product.id, option: it.option })),
     );
@@ -71,23 +94,28 @@ pub async fn product_set(scripts: &Scripts, product: &ProductDescription) -> Res
         text(product.starts_at_ms),
         text(product.ends_at_ms),
         text(product.limit_per_user.map(i64::from)),
+        copy_of.map(|it| it.version.to_string()).unwrap_or_default(),
+        copy_of.map(|it| it.life.to_string()).unwrap_or_default(),
         product.skus.len().to_string(),
     ];
     for sku in &product.skus {
-        args.extend([sku.option.to_string(), sku.name.clone(), sku.price.to_string(), text(sku.stock)]);
+        let stock = sku.stock.filter(|_| copy_of.is_none());
+        args.extend([sku.option.to_string(), sku.name.clone(), sku.price.to_string(), text(stock)]);
     }
 
     let reply = scripts.call(Script::ProductSet, cell, &extra_keys, &args).await?;
-    let set = |outcome: fn(Seq) -> ProductSet| {
-        let seq = reply.int(2)? as Seq;
-        scripts.acknowledge(cell, reply.epoch, seq)?;
-        Ok(outcome(seq))
+    let set = |outcome: fn(Described) -> ProductSet| {
+        let at = Position { epoch: reply.epoch, seq: reply.int(2)? as Seq };
+        scripts.acknowledge(cell, reply.epoch, at.seq)?;
+        Ok(outcome(Described { at, life: reply.int(3)? as Seq }))
     };
     match reply.outcome {
+        "KNOWN" => Ok(ProductSet::Known),
+        "OTHER_LIFE" => Ok(ProductSet::OtherLife),
         "STOCK_DIFFERS" => Ok(ProductSet::StockDiffers { index: reply.int(1)? as usize - 1 }),
         "TOO_MANY_OPTIONS" => Ok(ProductSet::TooManyOptions),
-        "CREATED" => set(|seq| ProductSet::Created { seq }),
-        "UPDATED" => set(|seq| ProductSet::Updated { seq }),
+        "CREATED" => set(ProductSet::Created),
+        "UPDATED" => set(ProductSet::Updated),
         _ => Err(reply.unexpected()),
     }
 }

@@ -7,11 +7,14 @@ use super::text::Script;
 use crate::cell::CellId;
 use crate::ranking::{RankedProduct, WINDOW_HOURS};
 
-/// The listed products of which most units were sold in the window; `limit` is 1 to 100.
+/// The listed products of which a cell sold most units in the window; `limit` is 1 to 100.
 ///
 /// An hour that has just left the window is taken out first, so the answer is never of an older window.
-pub async fn ranking_top(scripts: &Scripts, limit: usize) -> Result<Vec<RankedProduct>, ScriptError> {
-    let cell = CellId(0);
+pub async fn ranking_top(
+    scripts: &Scripts,
+    cell: CellId,
+    limit: usize,
+) -> Result<Vec<RankedProduct>, ScriptError> {
     let extra_keys = [keys::sales(cell), keys::rolling_sales(cell)];
     let args = [WINDOW_HOURS.to_string(), limit.to_string()];
     loop {

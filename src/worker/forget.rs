@@ -14,7 +14,7 @@ use crate::ranking::HOUR_MS;
 use crate::scripts::ScriptError;
 use crate::scripts::clock_read::clock_read;
 use crate::scripts::coupon_forget::{CouponForget, coupon_forget};
-use crate::scripts::product_delete::{ProductDelete, product_delete};
+use crate::scripts::product_delete::{Deletion, ProductDelete, product_delete};
 use crate::scripts::ranking_roll::ranking_roll;
 
 /// How often the ranking's window is moved. Whoever reads a ranking that is behind moves it at once.
@@ -73,14 +73,15 @@ pub async fn forget(worker: &Worker, cell: CellId) -> Result<Forgotten, ForgetEr
     let ended_before_ms = now_ms - settings.keep_ended_ms as i64;
     let mut gone = Forgotten::default();
     for id in ended::products(mysql, cell, ended_before_ms).await? {
-        match product_delete(scripts, ProductId::new(id)?, Some(ended_before_ms)).await? {
-            ProductDelete::Deleted => gone.products += 1,
+        let ended = Deletion::Ended { before_ms: ended_before_ms };
+        match product_delete(scripts, cell, ProductId::new(id)?, ended).await? {
+            ProductDelete::Deleted(_) => gone.products += 1,
             // On its way to MySQL, or its sale goes on after all.
-            ProductDelete::NotFound | ProductDelete::NotEnded => {}
+            ProductDelete::NotFound | ProductDelete::NotEnded | ProductDelete::Newer => {}
         }
     }
     for id in ended::coupons(mysql, cell, ended_before_ms).await? {
-        match coupon_forget(scripts, CouponId::new(id)?, ended_before_ms).await? {
+        match coupon_forget(scripts, cell, CouponId::new(id)?, ended_before_ms).await? {
             CouponForget::Forgotten => gone.coupons += 1,
             CouponForget::NotFound | CouponForget::NotEnded => {}
         }

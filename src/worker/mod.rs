@@ -1,6 +1,7 @@
-//! The write-behind: events from Redis to MySQL, messages from MySQL to RabbitMQ, recoveries, deadlines, and
-//! forgetting.
+//! The write-behind: events from Redis to MySQL, messages from MySQL to RabbitMQ, recoveries, deadlines, forgetting, and what
+//! cells have to do with each other.
 
+mod copies;
 mod expire;
 mod forget;
 mod persist;
@@ -9,6 +10,7 @@ mod rebuild;
 pub mod recover;
 mod replicas;
 mod rewrite;
+mod transfers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,10 @@ impl Worker {
             self.spawn(&loops, "replicas", cell, &stop, replicas::run);
             self.spawn(&loops, "rewrite", cell, &stop, rewrite::run);
             self.spawn(&loops, "forget", cell, &stop, forget::run);
+            if self.settings.cells > 1 {
+                self.spawn(&loops, "copies", cell, &stop, copies::run);
+                self.spawn(&loops, "transfers", cell, &stop, transfers::run);
+            }
         }
         loops.close();
         loops.wait().await;

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use sqlx::mysql::MySqlPool;
 
 use super::recover::RecoverError;
-use crate::cell::CellId;
+use crate::cell::{CellId, Cells};
 use crate::coupon::IssueState;
 use crate::idempotency::IdempotencyKey;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::mysql::orders::StoredOrder;
 use crate::mysql::restore;
+use crate::pool::Pool;
 use crate::product::SkuId;
 use crate::ranking::{WINDOW_HOURS, hour_of};
 use crate::scripts::keys;
@@ -40,6 +41,7 @@ impl Progress for Silent {}
 pub(super) async fn rebuild(
     cell: &mut CellInRecovery,
     id: CellId,
+    cells: Cells,
     mysql: &MySqlPool,
     idempotency_ttl_ms: u64,
     progress: &dyn Progress,
@@ -50,8 +52,12 @@ pub(super) async fn rebuild(
     }
     progress.begin(restore::count_rows(mysql, id).await?);
     cell.clear().await?;
-    restore_catalogue(cell, id, mysql).await?;
-    restore_coupons(cell, id, mysql).await?;
+    let mut lives = HashMap::new();
+    restore_catalogue(cell, id, cells, mysql, &mut lives).await?;
+    restore_coupons(cell, id, cells, mysql, &mut lives).await?;
+    if cells.count() > 1 {
+        restore_transfers(cell, id, cells, mysql, &lives).await?;
+    }
     restore_sales(cell, id, mysql).await?;
     let mut rebuild = Rebuild { cell, id, mysql, progress };
     rebuild.wallets().await?;
@@ -207,10 +213,15 @@ impl Rebuild<'_> {
     }
 }
 
+/// The life of each pool, as its transfers must name it.
+type Lives = HashMap<Pool, u64>;
+
 async fn restore_catalogue(
     cell: &mut CellInRecovery,
     id: CellId,
+    cells: Cells,
     mysql: &MySqlPool,
+    lives: &mut Lives,
 ) -> Result<(), RecoverError> {
     let mut chunks = RestoreChunks::default();
     let products = restore::products(mysql, id).await?;
@@ -225,6 +236,10 @@ async fn restore_catalogue(
         words.extend(["name".to_owned(), row.name.clone(), "options".to_owned(), row.options.clone()]);
         words.extend(["set_at_ms".to_owned(), row.set_at.timestamp_millis().to_string()]);
         words.extend(["born".to_owned(), row.born_seq.to_string()]);
+        if cells.count() > 1 {
+            words.extend(["version".to_owned(), row.version.to_string()]);
+            words.extend(["life".to_owned(), row.life.to_string()]);
+        }
         if let Some(options) = unlisted.get(&row.product_id) {
             words.extend(["unlisted".to_owned(), options.join(",")]);
         }
@@ -244,6 +259,13 @@ async fn restore_catalogue(
         let mut words = vec!["HSET".to_owned(), keys::sku(id, sku), "name".to_owned(), row.name];
         words.extend(["initial".to_owned(), row.initial_stock.to_string()]);
         words.extend(["remaining".to_owned(), row.remaining.to_string()]);
+        if row.moved != 0 {
+            words.extend(["moved".to_owned(), row.moved.to_string()]);
+        }
+        if let Some(product) = by_id.get(&row.product_id).filter(|_| cells.count() > 1) {
+            lives.insert(Pool::Stock(sku), product.life);
+            words.extend(["life".to_owned(), product.life.to_string()]);
+        }
         if row.listed {
             words.extend(["price".to_owned(), row.price.to_string()]);
             if let Some(product) = by_id.get(&row.product_id) {
@@ -268,13 +290,17 @@ fn window_and_limit(row: &restore::ProductRow) -> Vec<String> {
 async fn restore_coupons(
     cell: &mut CellInRecovery,
     id: CellId,
+    cells: Cells,
     mysql: &MySqlPool,
+    lives: &mut Lives,
 ) -> Result<(), RecoverError> {
     let mut chunks = RestoreChunks::default();
     for row in restore::coupons(mysql, id).await? {
         let coupon = stored(CouponId::new(row.coupon_id))?;
         let time = |it: DateTime<Utc>| Some(it.timestamp_millis().to_string());
         let number = |it: i64| Some(it.to_string());
+        let in_several = |it: u64| (cells.count() > 1).then(|| it.to_string());
+        lives.insert(Pool::Coupon(coupon), row.life);
         let fields = [
             ("name", Some(row.name)),
             ("kind", Some(row.kind)),
@@ -287,6 +313,9 @@ async fn restore_coupons(
             ("ends_at_ms", time(row.ends_at)),
             ("expires_at_ms", time(row.expires_at)),
             ("set_at_ms", time(row.set_at)),
+            ("version", in_several(row.version)),
+            ("life", in_several(row.life)),
+            ("moved", (row.moved != 0).then(|| row.moved.to_string())),
         ];
         let mut words = vec!["HSET".to_owned(), keys::coupon(id, coupon)];
         words
@@ -294,6 +323,49 @@ async fn restore_coupons(
         chunks.push_all(words);
         let text = coupon.to_string();
         chunks.push(["ZADD".to_owned(), keys::coupons(id), text.clone(), text]);
+    }
+    Ok(cell.restore(&chunks.finish()).await?)
+}
+
+/// The last transfers from and to the cell, and what changed here and is not everywhere. A transfer counts as under way until
+/// MySQL has its arrival: whoever takes it to its end finds that the other cell has it.
+async fn restore_transfers(
+    cell: &mut CellInRecovery,
+    id: CellId,
+    cells: Cells,
+    mysql: &MySqlPool,
+    lives: &Lives,
+) -> Result<(), RecoverError> {
+    let mut chunks = RestoreChunks::default();
+    for row in restore::transfers(mysql, id).await? {
+        let restore::TransferRow { peer, kind, item_id, option_id, .. } = &row;
+        let pool = match kind.as_str() {
+            "s" => Pool::Stock(SkuId {
+                product: stored(ProductId::new(*item_id))?,
+                option: stored(OptionId::new(*option_id))?,
+            }),
+            _ => Pool::Coupon(stored(CouponId::new(*item_id))?),
+        };
+        // Of an earlier life nothing is left.
+        if lives.get(&pool) != Some(&row.life) {
+            continue;
+        }
+        if row.given_number > 0 {
+            let text =
+                format!("{} {} {} {}", row.given_number, row.given_units, row.given_epoch, row.given_seq);
+            chunks.push(["HSET".to_owned(), keys::quota(id, pool), format!("out{peer}"), text]);
+            if row.arrived_number < row.given_number {
+                chunks.push(["SADD".to_owned(), keys::gifts(id), format!("{pool} {peer}")]);
+            }
+        }
+        if row.taken_number > 0 {
+            let text = format!("{} {} {}", row.taken_number, row.taken_epoch, row.taken_seq);
+            chunks.push(["HSET".to_owned(), keys::quota(id, pool), format!("in{peer}"), text]);
+        }
+    }
+    for (kind, item, version) in restore::uncopied(mysql, id, cells.count()).await? {
+        let name = format!("{kind}:{item}");
+        chunks.push(["ZADD".to_owned(), keys::uncopied(id), version.to_string(), name]);
     }
     Ok(cell.restore(&chunks.finish()).await?)
 }

@@ -170,7 +170,8 @@ async fn recover(
         || highest > kept.seq
         || seen.newest == Position::default();
     if must_rebuild {
-        rebuild(&mut in_recovery, cell, &worker.mysql, worker.settings.idempotency_ttl_ms, progress).await?;
+        let (cells, ttl_ms) = (worker.scripts.cells(), worker.settings.idempotency_ttl_ms);
+        rebuild(&mut in_recovery, cell, cells, &worker.mysql, ttl_ms, progress).await?;
     }
     let found = Recovered {
         cell,

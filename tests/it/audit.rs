@@ -14,7 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::cell_dump::connect;
-use super::test_app::{Answer, TestApp};
+use super::test_app::{Answer, CELL, TestApp};
 
 async fn open_coupon(app: &TestApp, coupon: u64, quantity: u32) {
     let body = json!({"name": "A coupon", "discount": {"kind": "fixed", "value": 30}, "quantity": quantity,
@@ -27,7 +27,7 @@ async fn open_coupon(app: &TestApp, coupon: u64, quantity: u32) {
 async fn forget(app: &TestApp, coupon: u64) {
     let year_2999_ms = 32_500_000_000_000;
     let id = CouponId::new(coupon).unwrap();
-    let outcome = coupon_forget(&app.connections().scripts, id, year_2999_ms).await.unwrap();
+    let outcome = coupon_forget(&app.connections().scripts, CELL, id, year_2999_ms).await.unwrap();
     assert_eq!(outcome, CouponForget::Forgotten);
 }
 

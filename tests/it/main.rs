@@ -21,6 +21,7 @@ mod audit_hands;
 mod bad_input;
 mod balance_charge;
 mod browser;
+mod cells;
 mod commands;
 mod connections;
 mod console;

@@ -34,7 +34,7 @@ macro_rules! eventually {
 }
 pub(crate) use eventually;
 
-/// The only cell of a test engine.
+/// The only cell of a test engine, unless it was started with several.
 pub const CELL: CellId = CellId(0);
 
 /// How long a drain may take before the test fails. Generous: a slow machine fails no test.
@@ -94,10 +94,17 @@ pub async fn fresh_settings(redis_url: String) -> Settings {
         amqp_exchange: format!("fc.{number}"),
         amqp_queue: format!("fc.{number}.data-platform"),
         mysql_connections: 8,
+        cells: cells(),
         // A slow machine fails no test.
         redis_reply_timeout_ms: 20_000,
         ..Settings::default()
     }
+}
+
+/// How many cells the engines of this run have: `FIRSTCOME_TEST_CELLS`, or one.
+pub fn cells() -> u16 {
+    let asked = std::env::var("FIRSTCOME_TEST_CELLS").ok();
+    asked.map_or(1, |it| it.parse().expect("FIRSTCOME_TEST_CELLS is a number"))
 }
 
 /// The one recorder of this process; logs too, where `RUST_LOG` asks for them.
@@ -248,13 +255,17 @@ impl TestApp {
 
     /// Waits until MySQL has every event.
     pub async fn drain_events(&self) {
-        drain_events(&self.connections().worker(), CELL, PATIENCE).await.unwrap();
+        for cell in self.settings.cells().all() {
+            drain_events(&self.connections().worker(), cell, PATIENCE).await.unwrap();
+        }
     }
 
     /// Waits until MySQL has every event and RabbitMQ every message.
     pub async fn drain(&self) {
         self.drain_events().await;
-        drain_outbox(&self.connections().worker(), CELL, PATIENCE).await.unwrap();
+        for cell in self.settings.cells().all() {
+            drain_outbox(&self.connections().worker(), cell, PATIENCE).await.unwrap();
+        }
     }
 
     /// One number out of MySQL.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use firstcome::cell::{Position, Seq};
 use firstcome::coupon::{Coupon, CouponDescription, IssueId, IssueState};
-use firstcome::event::{CouponIssuedEvent, Event, ProductSetEvent, SkuSet};
+use firstcome::event::{CouponIssuedEvent, Event, Left, ProductSetEvent, SkuSet};
 use firstcome::idempotency::{Idempotency, Seen};
 use firstcome::ids::{CouponId, OptionId, ProductId};
 use firstcome::money::STOCK_MAX;
@@ -13,10 +14,14 @@ use firstcome::scripts::coupon_issue::{CouponIssue, IssuedCoupon};
 use firstcome::scripts::coupon_set::CouponSet;
 use firstcome::scripts::product_delete::ProductDelete;
 use firstcome::scripts::product_restock::ProductRestock;
-use firstcome::scripts::product_set::{ProductDescription, ProductSet};
+use firstcome::scripts::product_set::{Described, ProductDescription, ProductSet};
 use firstcome::time::{Millis, from_millis};
 
-use super::rules::{Campaign, FirstAnswer, Issue, Listed, Met, Model, Sku, Terms, Told, stored};
+use super::rules::{Campaign, EPOCH, FirstAnswer, Issue, Listed, Met, Model, Sku, Terms, Told, stored};
+
+fn at(seq: Seq) -> Position {
+    Position { epoch: EPOCH, seq }
+}
 
 impl Model {
     pub fn product_set(&mut self, set: &ProductDescription) -> Told<ProductSet> {
@@ -62,6 +67,7 @@ impl Model {
         }
         let seq = self.happened(Event::ProductSet(ProductSetEvent {
             at_ms,
+            copy_of: None,
             product,
             name: set.name.clone(),
             starts_at_ms: set.starts_at_ms,
@@ -79,9 +85,10 @@ impl Model {
             born: born.unwrap_or(seq),
         };
         self.products.insert(product, listed);
+        let described = Described { at: at(seq), life: born.unwrap_or(seq) };
         match born {
-            Some(_) => ("UPDATED", ProductSet::Updated { seq }),
-            None => ("CREATED", ProductSet::Created { seq }),
+            Some(_) => ("UPDATED", ProductSet::Updated(described)),
+            None => ("CREATED", ProductSet::Created(described)),
         }
     }
 
@@ -117,8 +124,15 @@ impl Model {
         }
         stock.remaining = remaining;
         let at_ms = self.now_ms;
-        let seq =
-            self.happened(Event::Restocked { at_ms, sku, delta, remaining, caller: 0, key: stored(key) });
+        let seq = self.happened(Event::Restocked {
+            at_ms,
+            sku,
+            delta,
+            remaining,
+            total: remaining,
+            caller: 0,
+            key: stored(key),
+        });
         let first = FirstAnswer::Restocked { seq, remaining };
         self.remember(0, key, format!("{seq} {at_ms} {remaining}"), first);
         ("RESTOCKED", ProductRestock::Restocked { seq, remaining, seen: Seen::New })
@@ -132,12 +146,13 @@ impl Model {
         }
         let options = listed.options.iter().chain(&listed.unlisted);
         let ids = options.map(|option| SkuId { product, option: *option }).collect::<Vec<_>>();
-        let remaining = ids.iter().map(|it| (*it, self.skus[it].remaining)).collect();
+        let left =
+            ids.iter().map(|it| Left { sku: *it, remaining: self.skus[it].remaining, moved: 0 }).collect();
         self.products.remove(&product);
         self.skus.retain(|it, _| it.product != product);
         self.bought.retain(|(it, _), _| *it != product);
-        self.happened(Event::ProductDeleted { at_ms: self.now_ms, product, remaining });
-        ("DELETED", ProductDelete::Deleted)
+        let seq = self.happened(Event::ProductDeleted { at_ms: self.now_ms, product, left });
+        ("DELETED", ProductDelete::Deleted(at(seq)))
     }
 
     pub fn product_list(&self) -> Vec<Product> {
@@ -185,10 +200,14 @@ impl Model {
             set_at_ms,
         };
         self.campaigns.insert(set.id, campaign);
-        self.happened(Event::CouponSet { at_ms: set_at_ms, coupon: set.clone(), remaining });
+        let coupon = set.clone();
+        let event = Event::CouponSet { at_ms: set_at_ms, coupon, remaining, moved: 0, copy_of: None };
+        let seq = self.happened(event);
+        // With one cell there are no copies that would need a life.
+        let described = Described { at: at(seq), life: seq };
         match known {
-            true => ("UPDATED", CouponSet::Updated { issued }),
-            false => ("CREATED", CouponSet::Created { issued }),
+            true => ("UPDATED", CouponSet::Updated { described, issued }),
+            false => ("CREATED", CouponSet::Created { described, issued }),
         }
     }
 

@@ -94,7 +94,7 @@ impl Run<'_> {
             }
             Asked::Restock { sku, delta } => {
                 let told = self.model.product_restock(sku, delta, idempotency);
-                self.check(product_restock(scripts, sku, delta, idempotency, KEY_TTL_MS, None).await, told)
+                self.check(product_restock(scripts, sku, delta, idempotency, KEY_TTL_MS, None, 0).await, told)
             }
             Asked::Claim { issue, create } => {
                 let told = self.model.coupon_issue(issue, create, idempotency);
@@ -129,7 +129,10 @@ impl Run<'_> {
                 let (user, idempotency) = (self.model.owner(order), idempotency.expect("it has a key"));
                 let paid = self.model.payment(order).expect("it was paid");
                 let told = self.model.key_note(user, idempotency, &paid);
-                self.check(key_note(scripts, CELL, user, idempotency, KEY_TTL_MS, &paid).await, told)
+                self.check(
+                    key_note(scripts, CELL, Some(user), idempotency, KEY_TTL_MS, &paid.to_string()).await,
+                    told,
+                )
             }
             Asked::Release { order, coupon } => {
                 let release = ReleaseRequest { order, coupon, caller, idempotency, idempotency_ttl_ms };

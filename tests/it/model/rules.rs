@@ -242,7 +242,7 @@ impl Model {
         if told == KeyNote::Noted {
             let (at_ms, answer) = (self.now_ms, paid.to_string());
             let key = stored(Some(asked)).expect("a key");
-            self.happened(Event::KeyNoted { at_ms, user, answer: answer.clone(), key });
+            self.happened(Event::KeyNoted { at_ms, scope: user.get(), answer: answer.clone(), key });
             self.remember(user.get(), Some(asked), answer, FirstAnswer::Settled(paid.clone()));
         }
         (word, told)

@@ -19,8 +19,8 @@ use firstcome::scripts::idempotency_read::idempotency_read;
 use firstcome::scripts::order_end::OrderEnding;
 use firstcome::scripts::order_get::{OrderGet, order_get};
 use firstcome::scripts::orders_due::orders_due;
-use firstcome::scripts::product_delete::product_delete;
-use firstcome::scripts::product_list::product_list;
+use firstcome::scripts::product_delete::{Deletion, product_delete};
+use firstcome::scripts::product_list::{Which, product_list};
 use firstcome::scripts::product_set::{ProductDescription, SkuDescription, product_set};
 use firstcome::scripts::ranking_roll::ranking_roll;
 use firstcome::scripts::ranking_top::ranking_top;
@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
                     skus: options.into_iter().enumerate().map(described).collect(),
                 };
                 let told = self.model.product_set(&set);
-                self.check(product_set(scripts, &set).await, told)
+                self.check(product_set(scripts, CELL, &set, None).await, told)
             }
             Operation::Restock { product, option, delta, key } => {
                 let sku = self.model.sku(product, option);
@@ -105,8 +105,9 @@ impl<'a> Run<'a> {
             Operation::DeleteProduct { product, ended_ago_ms } => {
                 let before_ms = ended_ago_ms.map(|it| self.model.now_ms - it);
                 let product = sku(product, 0).product;
+                let deletion = before_ms.map_or(Deletion::Asked, |before_ms| Deletion::Ended { before_ms });
                 let told = self.model.product_delete(product, before_ms);
-                self.check(product_delete(scripts, product, before_ms).await, told)
+                self.check(product_delete(scripts, CELL, product, deletion).await, told)
             }
             Operation::SetCoupon { coupon, discount, min_order, quantity, window } => {
                 let starts_at_ms = self.model.now_ms + window.0;
@@ -124,7 +125,7 @@ impl<'a> Run<'a> {
                     expires_at_ms: starts_at_ms + window.1 + window.2,
                 };
                 let told = self.model.coupon_set(&set);
-                self.check(coupon_set(scripts, &set).await, told)
+                self.check(coupon_set(scripts, CELL, &set, None).await, told)
             }
             Operation::Claim { user: id, coupon, create, key } => {
                 let issue = IssueId { coupon: coupon_id(coupon), user: user(id) };
@@ -133,7 +134,7 @@ impl<'a> Run<'a> {
             Operation::ForgetCoupon { coupon, ended_ago_ms } => {
                 let (coupon, before_ms) = (coupon_id(coupon), self.model.now_ms - ended_ago_ms);
                 let told = self.model.coupon_forget(coupon, before_ms);
-                self.check(coupon_forget(scripts, coupon, before_ms).await, told)
+                self.check(coupon_forget(scripts, CELL, coupon, before_ms).await, told)
             }
             Operation::Place { user: id, items, coupon, later, key } => {
                 let items: Vec<OrderItem> = items
@@ -222,9 +223,10 @@ impl<'a> Run<'a> {
                 let told = self.model.balance_get(user(id));
                 self.check(balance_get(scripts, user(id)).await, told)?;
                 let listed = ("FOUND", (self.model.product_list(), self.model.now_ms));
-                let page = product_list(scripts, 0, 200).await.map(|it| (it.products, it.now_ms));
+                let all = Which::Behind { after: 0, limit: 200 };
+                let page = product_list(scripts, CELL, all).await.map(|it| (it.products, it.now_ms));
                 self.check(page, listed)?;
-                self.check(coupon_list(scripts, 0, 200).await, ("FOUND", self.model.coupon_list()))?;
+                self.check(coupon_list(scripts, CELL, 0, 200).await, ("FOUND", self.model.coupon_list()))?;
                 self.check(clock_read(scripts, CELL).await, ("NOW", self.model.now_ms))
             }
             Operation::Roll => {
@@ -233,7 +235,7 @@ impl<'a> Run<'a> {
             }
             Operation::Top { limit } => {
                 let (words, expected) = self.model.ranking_top(limit);
-                self.check_all(ranking_top(scripts, limit).await, &words, expected)
+                self.check_all(ranking_top(scripts, CELL, limit).await, &words, expected)
             }
             Operation::Trim { keep, behind } => {
                 self.compare_events().await?;

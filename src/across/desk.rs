@@ -1,0 +1,257 @@
+//! Where a buyer waits whose cell is short of units: for those of other cells, or for the proof that there are none.
+//!
+//! A cell asks the pool's home, which gives a part of what it has while it has plenty, and what is asked for when little is
+//! left. Where the home has too few, it recalls what other cells have not sold, and serves the cells in the order in which
+//! they asked. "Sold out" is said after two readings of all cells that agree (`stock::count`).
+//!
+//! The buyers of one node who wait for the same pool in the same cell ask once, for all of them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::stock::{self, Counted};
+use super::transfer::{Delivery, deliver, kind};
+use crate::cell::CellId;
+use crate::pool::Pool;
+use crate::scripts::quota_ask::{QuotaAsk, quota_ask};
+use crate::scripts::quota_gifts::quota_gifts;
+use crate::scripts::quota_give::{Ask, QuotaGive, quota_give};
+use crate::scripts::{ScriptError, Scripts};
+use crate::watermark::Watermark;
+
+/// How long one round of asking goes on. Each transfer waits for MySQL twice, some milliseconds each.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a cell's question counts at the home: longer than a round trip and a transfer, and short, since the others
+/// wait for a cell whose node died.
+const ASK_MS: u64 = 500;
+
+/// How long units that came for those who waited are not recalled. Orders follow within milliseconds; where the buyers have
+/// gone, the units are free after that.
+const HOLD_MS: u64 = 250;
+
+/// Pause between two rounds that brought nothing: somebody else's transfer is under way.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Transfers of a home that are looked at when units are on their way, and nobody takes them.
+const GIFTS: usize = 100;
+
+/// What a buyer whose cell was short is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// Units came: try again.
+    Again,
+    /// All cells together have only so many.
+    Short { left: i64 },
+}
+
+/// One for all requests of a node.
+pub struct Desk {
+    scripts: Scripts,
+    watermark: Watermark,
+    groups: Mutex<HashMap<(Pool, CellId), Arc<Group>>>,
+    /// Of each pool that is being recalled.
+    recalls: Mutex<HashMap<Pool, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
+}
+
+/// Those who wait for one pool in one cell.
+#[derive(Default)]
+struct Group {
+    /// Units that they want.
+    waiting: AtomicI64,
+    /// Whoever has it asks for all; the others wait for it in turn.
+    turn: tokio::sync::Mutex<Option<Told>>,
+}
+
+/// How the last round ended.
+struct Told {
+    /// It counts for those who waited before.
+    at: Instant,
+    /// Units that came for others than the one who asked.
+    unclaimed: i64,
+    outcome: Result<Fetched, ScriptError>,
+}
+
+impl Desk {
+    pub fn new(scripts: Scripts, watermark: Watermark) -> Self {
+        Self { scripts, watermark, groups: Mutex::default(), recalls: Mutex::default() }
+    }
+
+    /// Waits until `cell` got units of a pool of which it has fewer than `units`, or until it is known that there are not
+    /// so many anywhere.
+    ///
+    /// # Errors
+    /// [`ScriptError::Refused`] where it cannot be known for now: MySQL is away, or a cell is.
+    pub async fn fetch(&self, pool: Pool, cell: CellId, units: i64) -> Result<Fetched, ScriptError> {
+        let since = Instant::now();
+        let waiting = Waiting::begin(self, pool, cell, units);
+        let mut turn = waiting.group.turn.lock().await;
+        if let Some(told) = turn.as_mut().filter(|it| it.at > since) {
+            match &told.outcome {
+                Ok(Fetched::Again) if told.unclaimed >= units => {
+                    told.unclaimed -= units;
+                    return Ok(Fetched::Again);
+                }
+                Ok(Fetched::Short { left }) if *left < units => return Ok(Fetched::Short { left: *left }),
+                Err(error) => return Err(error.clone()),
+                // Others were served; whoever is next asks.
+                Ok(_) => {}
+            }
+        }
+        let wanted = waiting.group.waiting.load(Ordering::Relaxed);
+        let asked = self.ask(pool, cell, units, wanted).await;
+        let (outcome, came) = match asked {
+            Ok(Asked::Came(came)) => (Ok(Fetched::Again), came),
+            Ok(Asked::Short(left)) => (Ok(Fetched::Short { left }), 0),
+            Err(error) => (Err(error), 0),
+        };
+        let others = waiting.group.waiting.load(Ordering::Relaxed) - units;
+        let unclaimed = (came - units).min(others);
+        *turn = Some(Told { at: Instant::now(), unclaimed, outcome: outcome.clone() });
+        outcome
+    }
+
+    /// Asks until units came, or are proven not to be there.
+    async fn ask(&self, pool: Pool, cell: CellId, least: i64, wanted: i64) -> Result<Asked, ScriptError> {
+        let (began, home) = (Instant::now(), pool.home(self.scripts.cells()));
+        while began.elapsed() < PATIENCE {
+            if cell != home
+                && let Some(asked) = self.ask_home(pool, home, cell, least, wanted).await?
+            {
+                return Ok(asked);
+            }
+            match quota_ask(&self.scripts, pool, cell, least, ASK_MS).await? {
+                // It went while they waited.
+                QuotaAsk::NotFound => return Ok(Asked::Short(0)),
+                QuotaAsk::Ready if cell == home => return Ok(Asked::Came(least)),
+                QuotaAsk::Ready => continue,
+                QuotaAsk::Waiting => {}
+            }
+            let counted = stock::count(&self.scripts, pool).await?;
+            if counted.at_most.is_some_and(|it| it < least) {
+                // Nobody is to wait for this cell.
+                quota_ask(&self.scripts, pool, cell, i64::MAX >> 10, 0).await?;
+                return Ok(Asked::Short(counted.now.clamp(0, least - 1)));
+            }
+            self.recall(pool, wanted, &counted).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(ScriptError::Refused(format!("units of {pool} are on their way between cells")))
+    }
+
+    /// `None`: the home has too few, or others asked before.
+    async fn ask_home(
+        &self,
+        pool: Pool,
+        home: CellId,
+        cell: CellId,
+        least: i64,
+        wanted: i64,
+    ) -> Result<Option<Asked>, ScriptError> {
+        let share = 2 * u64::from(self.scripts.cells().count());
+        let ask = Ask::Home { least, wanted, share };
+        let (transfer, hold_ms) = match quota_give(&self.scripts, pool, home, cell, ask).await? {
+            QuotaGive::NotFound => return Ok(Some(Asked::Short(0))),
+            QuotaGive::Outstanding(transfer) => (transfer, HOLD_MS),
+            QuotaGive::Given { transfer, scarce } => (transfer, if scarce { HOLD_MS } else { 0 }),
+            QuotaGive::Held | QuotaGive::Wait => return Ok(None),
+        };
+        match deliver(&self.scripts, &self.watermark, transfer, hold_ms).await? {
+            Delivery::Arrived => Ok(Some(Asked::Came(transfer.units))),
+            // What came before may be there still; and else the home may give now.
+            Delivery::Before => Ok(Some(Asked::Came(least))),
+            Delivery::Gone => Ok(None),
+        }
+    }
+
+    /// Recalls what other cells have not sold of a pool to its home: half of it, or what is `wanted` of each.
+    pub async fn recall(&self, pool: Pool, wanted: i64, counted: &Counted) -> Result<(), ScriptError> {
+        let since = Instant::now();
+        let turn = self.recalls.lock().expect("no panic while held").entry(pool).or_default().clone();
+        let mut last = turn.lock().await;
+        if last.is_none_or(|it| it <= since) {
+            let recalled = self.recall_now(pool, wanted, counted).await;
+            *last = Some(Instant::now());
+            drop(last);
+            // The last one to wait takes it away.
+            let mut recalls = self.recalls.lock().expect("no panic while held");
+            if Arc::strong_count(&turn) <= 2 {
+                recalls.remove(&pool);
+            }
+            recalled?;
+        }
+        Ok(())
+    }
+
+    async fn recall_now(&self, pool: Pool, wanted: i64, counted: &Counted) -> Result<(), ScriptError> {
+        let home = pool.home(self.scripts.cells());
+        // Where no cell has any, they are on their way: perhaps of a node that died.
+        let all_moving = counted.quotas.iter().all(|it| it.remaining == 0);
+        let others = self.scripts.cells().all().zip(&counted.quotas);
+        let others = others.filter(|(cell, quota)| *cell != home && (quota.remaining > 0 || all_moving));
+        metrics::counter!("firstcome_quota_recalls_total", "kind" => kind(pool)).increment(1);
+        let recalled = join_all(others.map(|(cell, _)| self.recall_from(pool, cell, home, wanted))).await;
+        if all_moving {
+            for gift in quota_gifts(&self.scripts, home, GIFTS).await? {
+                if gift.pool == pool {
+                    deliver(&self.scripts, &self.watermark, gift, 0).await?;
+                }
+            }
+        }
+        // A cell that is closed keeps what it has; those who wait are told that it cannot be known.
+        recalled.into_iter().collect()
+    }
+
+    async fn recall_from(
+        &self,
+        pool: Pool,
+        cell: CellId,
+        home: CellId,
+        wanted: i64,
+    ) -> Result<(), ScriptError> {
+        match quota_give(&self.scripts, pool, cell, home, Ask::Recall { wanted }).await? {
+            QuotaGive::Given { transfer, .. } | QuotaGive::Outstanding(transfer) => {
+                deliver(&self.scripts, &self.watermark, transfer, 0).await.map(|_| ())
+            }
+            QuotaGive::NotFound | QuotaGive::Held | QuotaGive::Wait => Ok(()),
+        }
+    }
+}
+
+/// What a question came to.
+enum Asked {
+    Came(i64),
+    Short(i64),
+}
+
+/// One who waits in a group; the last one to go takes the group away.
+struct Waiting<'a> {
+    desk: &'a Desk,
+    place: (Pool, CellId),
+    group: Arc<Group>,
+    units: i64,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(desk: &'a Desk, pool: Pool, cell: CellId, units: i64) -> Self {
+        let place = (pool, cell);
+        let group = desk.groups.lock().expect("no panic while held").entry(place).or_default().clone();
+        group.waiting.fetch_add(units, Ordering::Relaxed);
+        Self { desk, place, group, units }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.group.waiting.fetch_sub(self.units, Ordering::Relaxed);
+        let mut groups = self.desk.groups.lock().expect("no panic while held");
+        // The map's, and this one.
+        if Arc::strong_count(&self.group) == 2 {
+            groups.remove(&self.place);
+        }
+    }
+}
