@@ -55,10 +55,10 @@ function showTick(tick) {
 }
 
 function showCharts(tick, rates) {
-  charts.orders.push(ticks.orderRates(rates), 'From the next second on');
-  charts.claims.push(ticks.claimRates(rates), 'From the next second on');
+  charts.orders.push(ticks.orderRates(rates), ticks.NEXT_SECOND);
+  charts.claims.push(ticks.claimRates(rates), ticks.NEXT_SECOND);
   const seconds = ticks.latencies(rates, bounds, Object.values(QUANTILES));
-  charts.latency.push(seconds.map((it) => (it === null ? null : it * 1000)), 'No orders in the last second');
+  charts.latency.push(seconds.map((it) => (it === null ? null : it * 1000)), rates ? 'No orders in the last second' : ticks.NEXT_SECOND);
   const mark = tick.mysqlReachable ? '' : `As this node last knew: ${ticks.MYSQL_AWAY}`;
   charts.backlog.push([ticks.sumOf(tick.cells, 'backlogEvents')], ticks.whyNoBacklog(tick), mark);
   charts.lag.push([ticks.largestOf(tick.cells, 'lagMs')], ticks.whyNoRedis(tick), mark);

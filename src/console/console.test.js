@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { duration, latency } from './format.js';
+import { compact, duration, latency } from './format.js';
 import { EventParser, Refused, backoffSeconds } from './stream.js';
 import * as ticks from './tick.js';
 
@@ -168,6 +168,16 @@ test('troubles are said in sentences, and a shop that is well has none', () => {
     'Cell 0 does not sell: operator.',
     '2 dead events wait for somebody: firstcome events list.',
   ]);
+  const behind = (publishLagMs) => {
+    const cell = { cell: 0, sells: true, deadEvents: 0, outboxMessages: 521, publishLagMs };
+    return ticks.troubles(tickAt(1, { cells: [cell], products: [] }));
+  };
+  assert.deepEqual(behind(10_000), []);
+  assert.match(behind(12_000)[0], /^RabbitMQ is behind: of 521 messages the oldest waits for 12 s\./);
+});
+
+test('an axis names steps of a quarter', () => {
+  assert.match(compact(0.25), /^0.25$/);
 });
 
 test('durations have units, and latencies say what the buckets do not tell', () => {

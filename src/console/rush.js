@@ -40,7 +40,12 @@ export function showRush(rush) {
 
 function summary({ running, shoppers, done, paid, claimed, soldOut, refused, failed }) {
   const state = running ? 'Running' : done < shoppers ? 'Stopped' : 'Done';
-  const counts = [[paid, 'paid'], [claimed, 'claimed'], [soldOut, 'sold out'], [refused, 'refused'], [failed, 'failed']];
-  const told = counts.map(([number, name]) => `${count(number)} ${name}`).join(', ');
+  // One shopper may be told so twice: of the coupon, and of the product.
+  const told = [
+    `${count(paid)} paid`,
+    `${count(claimed)} claimed`,
+    `told "sold out" ${count(soldOut)} times, other refusals ${count(refused)}`,
+    `${count(failed)} failed`,
+  ].join(', ');
   return `${state}: ${count(done)} of ${count(shoppers)} shoppers; ${told}.`;
 }

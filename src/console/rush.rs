@@ -27,7 +27,7 @@ const ARRIVAL: Duration = Duration::from_secs(20);
 /// Shoppers who wait for an answer at the same moment.
 const AT_ONCE: usize = 256;
 
-/// Their ids begin here, far from those of people who try the shop.
+/// Their ids lie behind this one, far from those of people who try the shop.
 const FIRST_USER: u64 = 10_000_000;
 
 /// What each of them brings, in minor units, where they have less.
@@ -36,6 +36,9 @@ const MONEY: u64 = 500_000;
 /// The campaign that a rush is about, and what it takes off.
 const COUPON: u64 = 900;
 const DISCOUNT: u64 = 1_000;
+
+/// How long it runs from the last rush on.
+const CAMPAIGN: chrono::Duration = chrono::Duration::days(1);
 
 /// Units that a product has at least when a rush begins, for each hundred shoppers.
 const STOCK_PER_HUNDRED: u64 = 8;
@@ -119,6 +122,7 @@ impl Rush {
         let wares = self.lay_out(shoppers).await.context("the shop could not be filled")?;
         let wares = &wares;
         let run = Uuid::now_v7();
+        let first = first_user(Utc::now());
         let between = ARRIVAL.div_f64(shoppers as f64);
         let begun = tokio::time::Instant::now();
         let arrivals = futures::stream::iter(0..shoppers).then(|number| async move {
@@ -127,7 +131,7 @@ impl Rush {
         });
         arrivals
             .for_each_concurrent(AT_ONCE, |number| async move {
-                if self.shop(number, wares, run).await.is_none() {
+                if self.shop(first + number, wares, run).await.is_none() {
                     self.count(|it| it.failed += 1);
                 }
                 self.count(|it| it.done += 1);
@@ -146,7 +150,7 @@ impl Rush {
         let quantity = mine.map_or(0, issued) + shoppers.div_ceil(2);
         let campaign = json!({
             "name": "Rush: 1,000 off", "discount": {"kind": "fixed", "value": DISCOUNT}, "quantity": quantity,
-            "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2999-01-01T00:00:00Z",
+            "startsAt": "2020-01-01T00:00:00Z", "endsAt": (Utc::now() + CAMPAIGN).to_rfc3339(),
         });
         self.must(Method::PUT, &format!("/admin/coupons/{COUPON}"), campaign).await?;
 
@@ -179,31 +183,30 @@ impl Rush {
     }
 
     /// What one of them does; none: the engine gave no answer to go on with.
-    async fn shop(&self, number: u64, wares: &[Value], run: Uuid) -> Option<()> {
-        let user = FIRST_USER + number;
+    async fn shop(&self, user: u64, wares: &[Value], run: Uuid) -> Option<()> {
         let made = self.patiently(Method::PUT, &format!("/users/{user}"), None, None).await?;
         let balance = made.body["balance"].as_u64().unwrap_or(0);
         if balance < MONEY / 2 {
             let charge = json!({"amount": MONEY});
-            let key = format!("rush-{run}-{number}-charge");
+            let key = format!("rush-{run}-{user}-charge");
             self.patiently(Method::POST, &format!("/users/{user}/balance"), Some(charge), Some(key)).await?;
         }
         self.patiently(Method::GET, "/products?limit=20", None, None).await?;
 
         let claim = json!({"userId": user, "couponId": COUPON});
-        let key = format!("rush-{run}-{number}-claim");
+        let key = format!("rush-{run}-{user}-claim");
         let claim = self.patiently(Method::POST, "/coupons", Some(claim), Some(key)).await?;
         if claim.status.is_success() {
             self.count(|it| it.claimed += 1);
         }
         self.count_refusal(&claim);
 
-        let line = &wares[number as usize % wares.len()];
+        let line = &wares[user as usize % wares.len()];
         let mut order = json!({"userId": user, "items": [line]});
         if claim.status.is_success() {
             order["couponId"] = COUPON.into();
         }
-        let key = format!("rush-{run}-{number}-order");
+        let key = format!("rush-{run}-{user}-order");
         let order = self.patiently(Method::POST, "/orders", Some(order), Some(key)).await?;
         if order.status == StatusCode::CREATED {
             self.count(|it| it.paid += 1);
@@ -269,5 +272,23 @@ impl Rush {
         let bytes = to_bytes(Body::new(answer.into_body()), ANSWER_BYTES_MAX).await?;
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
         Ok(Reply { status, body })
+    }
+}
+
+/// Each rush has shoppers of its own: those of the one before have their coupon, and what they may buy.
+fn first_user(at: DateTime<Utc>) -> u64 {
+    FIRST_USER + at.timestamp().unsigned_abs() * SHOPPERS_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::UserId;
+
+    #[test]
+    fn two_rushes_have_no_shopper_in_common() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        assert_eq!(first_user(at(1_800_000_001)), first_user(at(1_800_000_000)) + SHOPPERS_MAX);
+        assert!(UserId::new(first_user(at(10_000_000_000)) + SHOPPERS_MAX).is_ok(), "in the year 2286");
     }
 }

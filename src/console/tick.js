@@ -1,5 +1,7 @@
 // What the ticks of /console/stream mean: rates, quantiles, what is missing and why. No page is needed for any of it.
 
+import { count, duration } from './format.js';
+
 /** The order chart's series. Orders and payments that were answered, by what came of them. */
 export const ORDER_SERIES = ['accepted', 'sold out', 'refused for money', 'other'];
 
@@ -20,6 +22,9 @@ const CLAIM_OUTCOMES = {
   'coupon_issue ALREADY_ISSUED': 2,
 };
 const OTHER = 3;
+
+/** A message that waits longer than this is worth a look; in a rush one does for moments. */
+const PUBLISH_LAG_MS = 10_000;
 
 /** What a tick counts since its node started, in one map, and the bounds of its durations in seconds. */
 export function totalsOf(tick) {
@@ -101,6 +106,9 @@ export function largestOf(cells, field) {
   return cells.reduce((most, it) => (most === null || it[field] == null ? null : Math.max(most, it[field])), 0);
 }
 
+/** Why there is no rate: it takes two ticks of one run of a node. */
+export const NEXT_SECOND = 'From the next second on';
+
 export const MYSQL_AWAY = 'MySQL does not answer';
 export const REDIS_AWAY = 'Redis does not answer';
 
@@ -131,6 +139,11 @@ export function troubles(tick) {
   for (const it of tick.cells) {
     const { cell, sells, reason } = it;
     if (!sells && !isRedisAway(it)) found.push(`Cell ${cell} does not sell: ${reason ?? 'no reason told'}.`);
+  }
+  const waitsMs = largestOf(tick.cells, 'publishLagMs');
+  if (waitsMs > PUBLISH_LAG_MS) {
+    const messages = count(sumOf(tick.cells, 'outboxMessages'));
+    found.push(`RabbitMQ is behind: of ${messages} messages the oldest waits for ${duration(waitsMs)}. Sales go on, and the messages wait in MySQL.`);
   }
   const dead = tick.cells.reduce((sum, it) => sum + (it.deadEvents ?? 0), 0);
   if (dead === 1) found.push('1 dead event waits for somebody: firstcome events list.');

@@ -179,7 +179,8 @@ impl Servers {
                     continue;
                 };
                 if !std::mem::replace(&mut reported[index], true) {
-                    tracing::error!(server, %status, restart, "a private server died");
+                    let hint = if restart { "" } else { "; --restart-servers starts them again" };
+                    tracing::error!(server, %status, "a private server died{hint}");
                 }
                 if restart {
                     match server {

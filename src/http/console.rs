@@ -12,7 +12,6 @@ use axum::response::sse::Event;
 use futures::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::MissedTickBehavior;
 use utoipa::ToSchema;
 
 use super::App;
@@ -135,13 +134,14 @@ pub async fn stream(
     }
     let place = app.console.places.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::new(ProblemKind::Overloaded))?;
-    let mut pace = tokio::time::interval(PAUSE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let pace = tokio::time::interval(PAUSE);
     let stopped = app.stop.clone().cancelled_owned();
     let ticks =
         stream::unfold((app, pace, place), async |(app, mut pace, place): (App, _, OwnedSemaphorePermit)| {
             pace.tick().await;
             let event = Event::default().event("tick").data(&*tick(&app).await);
+            // However long it took: at once, the same would be told again.
+            pace.reset();
             Some((Ok(event), (app, pace, place)))
         });
     Ok(Sse::new(ticks.take_until(stopped)))

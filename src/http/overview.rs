@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -85,6 +85,9 @@ struct CellOverview {
     /// Messages that RabbitMQ has not confirmed yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     outbox_messages: Option<u64>,
+    /// Age of the oldest of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_lag_ms: Option<u64>,
     /// Events whose rows could not be applied, and wait for somebody.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_events: Option<u64>,
@@ -136,6 +139,8 @@ pub async fn get_overview(State(app): State<App>, caller: Caller) -> Result<Json
 
 /// `rendered`: this node's metrics.
 pub async fn overview(app: &App, rendered: &str) -> Overview {
+    // That of the counts, which rates are taken from: what follows is slow where a server does not answer.
+    let at = Utc::now();
     // Fresh ones: what the node knows may be a second old.
     let views = match in_time(cells::read_all(&app.mysql)).await {
         Ok(rows) => rows.into_iter().map(|it| it.view).collect(),
@@ -152,7 +157,7 @@ pub async fn overview(app: &App, rendered: &str) -> Overview {
         futures::join!(cells, on_sale(app), coupons_on_offer(&app.scripts), ranking, audit);
     let (outcomes, problems) = counts(rendered);
     Overview {
-        at: Utc::now(),
+        at,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.started.elapsed().as_secs(),
         mysql_reachable: audit.is_ok(),
@@ -175,7 +180,8 @@ pub async fn overview(app: &App, rendered: &str) -> Overview {
 async fn cell_overview(app: &App, cell: CellId, view: Option<&CellView>) -> CellOverview {
     let persisted = view.map(|it| it.persisted);
     let looked = look_at_cell(app, cell, view, persisted.unwrap_or(Position::LAST));
-    let ((check, log), depth) = futures::join!(looked, in_time(outbox::depth(&app.mysql, cell)));
+    let ((check, log), outbox) = futures::join!(looked, in_time(outbox_of(app, cell)));
+    let (outbox_messages, publish_lag_ms) = outbox.ok().unzip();
     // Across an opener the difference would count its jump.
     let backlog = log.as_ref().zip(persisted).filter(|(log, persisted)| log.newest.epoch == persisted.epoch);
     let oldest_ms = log.as_ref().and_then(|log| log.entries.first()?.at_ms());
@@ -187,9 +193,18 @@ async fn cell_overview(app: &App, cell: CellId, view: Option<&CellView>) -> Cell
         lag_ms: log
             .as_ref()
             .map(|_| oldest_ms.map_or(0, |it| (Utc::now().timestamp_millis() - it).max(0) as u64)),
-        outbox_messages: depth.ok(),
+        outbox_messages,
+        publish_lag_ms,
         dead_events: view.map(|it| it.dead_events),
     }
+}
+
+/// How many messages of a cell wait, and for how long the oldest of them.
+async fn outbox_of(app: &App, cell: CellId) -> Result<(u64, u64), sqlx::Error> {
+    let messages = outbox::depth(&app.mysql, cell).await?;
+    let oldest = outbox::waiting(&app.mysql, cell, 0, 1).await?;
+    let age = oldest.first().map_or(TimeDelta::zero(), |it| it.age(Utc::now()));
+    Ok((messages, age.num_milliseconds().unsigned_abs()))
 }
 
 async fn on_sale(app: &App) -> Result<Vec<OnSale>, ScriptError> {

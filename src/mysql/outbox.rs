@@ -1,5 +1,6 @@
 //! The outbox: messages that RabbitMQ has not cleanly confirmed yet.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlPool;
 
@@ -14,6 +15,18 @@ pub struct OutboxRow {
     pub payload: String,
     /// The event whose message had to be confirmed first, and was; 0: none, but the row came behind later ones.
     pub after_seq: Option<Seq>,
+}
+
+impl OutboxRow {
+    /// How long ago its order was what it tells; zero where that cannot be read.
+    pub fn age(&self, now: DateTime<Utc>) -> TimeDelta {
+        #[derive(serde::Deserialize)]
+        struct Dated {
+            time: DateTime<Utc>,
+        }
+        let dated: Option<Dated> = serde_json::from_str(&self.payload).ok();
+        dated.map_or(TimeDelta::zero(), |it| (now - it.time).max(TimeDelta::zero()))
+    }
 }
 
 /// The oldest messages of a cell behind `after` that may be sent, by number. A refund waits for its payment's message,

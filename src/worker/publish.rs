@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -192,18 +192,8 @@ fn gauge_depth(cell: CellId, messages: u64) {
 }
 
 fn gauge_lag(cell: CellId, oldest: Option<&OutboxRow>) {
-    let seconds = oldest.map_or(0.0, |it| age_seconds(&it.payload));
+    let seconds = oldest.map_or(0.0, |it| it.age(Utc::now()).as_seconds_f64());
     metrics::gauge!("firstcome_publish_lag_seconds", "cell" => cell.to_string()).set(seconds);
-}
-
-/// How long ago a message's order was what it tells.
-fn age_seconds(payload: &str) -> f64 {
-    #[derive(serde::Deserialize)]
-    struct Dated {
-        time: DateTime<Utc>,
-    }
-    let dated: Option<Dated> = serde_json::from_str(payload).ok();
-    dated.map_or(0.0, |it| (Utc::now() - it.time).as_seconds_f64().max(0.0))
 }
 
 fn count_refusals(reason: &'static str, messages: usize) {

@@ -42,6 +42,7 @@ async fn a_shop_at_work_is_shown() {
         ("lostEvents", 0),
         ("backlogEvents", 0),
         ("outboxMessages", 0),
+        ("publishLagMs", 0),
         ("deadEvents", 0),
     ] {
         assert_eq!(cell[field], value, "{field}: {shown}");

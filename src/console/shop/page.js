@@ -62,6 +62,8 @@ export function fillSelect(select, choices) {
     if (option.disabled !== disabled) option.disabled = disabled;
     setText(option, text);
   });
+  // A browser chooses none by itself where all were disabled before.
+  if (select.selectedIndex < 0) select.value = choices.find((it) => !it.disabled)?.id ?? '';
 }
 
 /** Counts down to a time, if there is one. */

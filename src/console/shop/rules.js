@@ -1,7 +1,7 @@
 // What follows from a product, a coupon or an order and the server's time. Nothing here touches the page or the network.
 
 /** Most units of one line, by the contract. */
-const QUANTITY_MAX = 1000;
+export const QUANTITY_MAX = 1000;
 
 /** Whether a product is on sale: `soon`, `ended`, `soldout` or `open`. A sale is open at its start and over at its end. */
 export function saleState({ saleStartsAt, saleEndsAt, stock }, nowMs) {

@@ -2,7 +2,7 @@
 
 import { Api, isSettled, keeper } from './api.js';
 import { byId, hush, hushFields, make, setText, tell, tellField, tickCountdowns, translate } from './page.js';
-import { mergeOrders, wholeNumber } from './rules.js';
+import { QUANTITY_MAX, mergeOrders, wholeNumber } from './rules.js';
 import { showAll, wantedOf } from './views.js';
 import { WORDS, chooseLanguage, wordsIn } from './words.js';
 
@@ -198,8 +198,11 @@ function learn({ body, replayed }) {
 function complain({ status, problem }, fields, again) {
   const { say, count, language } = shop.words;
   const errors = problem.errors ?? [];
-  // Their details are in English whatever the language.
-  for (const { pointer, detail } of errors) if (fields[pointer]) tellField(fields[pointer], detail, 'en');
+  for (const { pointer, detail } of errors) {
+    const text = faultOf(pointer);
+    // A detail is in English whatever the language.
+    if (fields[pointer]) tellField(fields[pointer], text ?? detail, text ? language : 'en');
+  }
   const text = problem.detail ?? problem.title ?? say(status === 0 ? 'noConnection' : 'failed');
   if (fields[problem.code]) tellField(fields[problem.code], text, language);
   const more = [
@@ -213,6 +216,15 @@ function complain({ status, problem }, fields, again) {
   retry.addEventListener('click', again);
   const extra = isSettled(status) ? [] : [retry];
   tell('error', shop.words, [text, ...more.filter(Boolean)].join(' · '), { code: problem.code, extra });
+}
+
+/** What is wrong with a part of what the shop sends, in the shopper's words. */
+function faultOf(pointer) {
+  const { say, count } = shop.words;
+  return {
+    '#/items/0/quantity': say('quantityBounds', { most: count(QUANTITY_MAX) }),
+    '#/items/0/optionId': say('chooseOption'),
+  }[pointer];
 }
 
 function linkToOrders() {
@@ -309,6 +321,7 @@ function beSomebodyElse() {
   mineTurn += 1;
   for (const name of MINE) shop.lists[name] = list(shop.lists[name].path);
   for (const known of [shop.told, shop.validCoupons]) known.clear();
+  hushFields(document);
   render();
   tell('ok', shop.words, shop.words.say('nowUser', { user: shop.user }));
   return enter();
@@ -341,6 +354,7 @@ function speak() {
   document.title = words.say('title');
   byId('language').value = words.language;
   hush();
+  hushFields(document);
   translate(document, words);
   render();
 }
@@ -367,6 +381,7 @@ document.addEventListener('keydown', (event) => {
   if (event.repeat && event.key === 'Enter' && event.target.closest('button')) event.preventDefault();
 });
 document.addEventListener('input', ({ target }) => {
+  if (target.hasAttribute('aria-invalid')) hushFields(target.closest('li, form'));
   const card = target.closest('.product');
   if (card && 'check' in target.dataset) checkStock(card);
   if (target.closest('.product, .order')) render();

@@ -68,7 +68,7 @@ function showFields(shop, card, product, sale) {
   }));
   const { sku, quantity } = wantedOf(card, product);
   card.querySelector('.quantity').max = quantityMax(product, sku);
-  if (quantity <= sku.stock) setText(card.querySelector('.hint'), '');
+  if (sale !== 'open' || quantity <= sku.stock) setText(card.querySelector('.hint'), '');
 
   const total = sku.price * (quantity ?? 1);
   const coupon = showOwnCoupons(shop, card, total);

@@ -45,6 +45,8 @@ export const WORDS = {
   sumLess: ['합계 {total} − {discount} = {payable}', 'Total {total} − {discount} = {payable}'],
   buy: ['바로 구매', 'Buy now'],
   orderLater: ['주문 후 결제', 'Pay later'],
+  quantityBounds: ['수량은 1개부터 {most}개까지 주문할 수 있습니다', 'Enter a quantity from 1 to {most}'],
+  chooseOption: ['옵션을 골라 주세요', 'Choose an option'],
   wholeQuantity: ['수량을 1 이상의 정수로 입력해 주세요', 'Enter a whole quantity, 1 or more'],
   bought: ['{paid}을 결제했습니다 (주문 번호 {order}). 잔액 {balance}', 'Order {order}: {paid} paid. Balance {balance}'],
   ordered: ['주문을 받았습니다 (번호 {order}). 시간 안에 결제해 주세요.', 'Order {order} is placed. Please pay in time.'],

@@ -16,7 +16,8 @@ pub fn calls() -> Vec<Call> {
             "at": "2026-11-20T11:00:12.345Z", "version": "0.1.0", "uptimeSeconds": 3_600, "mysqlReachable": true,
             "cells": [{
                 "cell": 0, "sells": true, "state": "open", "epoch": 1, "lostEvents": 0, "newestSeq": 1_141_318,
-                "persistedSeq": 1_141_300, "backlogEvents": 18, "lagMs": 7, "outboxMessages": 40, "deadEvents": 0,
+                "persistedSeq": 1_141_300, "backlogEvents": 18, "lagMs": 7, "outboxMessages": 40, "publishLagMs": 9,
+                "deadEvents": 0,
             }],
             "products": [
                 {"id": 1, "name": "Mug", "price": 12_000, "stock": 12, "supplied": 100},
