@@ -51,6 +51,7 @@ mod prometheus;
 mod purchase;
 mod races;
 mod ranking;
+mod ready;
 mod recovery;
 mod redis_acl;
 mod script_headers;
