@@ -23,6 +23,7 @@ use super::problem::{Problem, ProblemKind};
 use super::query::Query;
 use crate::console::rush::{Rush, RushView, SHOPPERS_MAX};
 use crate::telemetry::samples::samples;
+use crate::telemetry::scope::Scope;
 
 /// How often those who watch are told.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -138,12 +139,16 @@ pub async fn stream(
     let mut pace = tokio::time::interval(PAUSE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped = app.stop.clone().cancelled_owned();
-    let ticks =
-        stream::unfold((app, pace, place), async |(app, mut pace, place): (App, _, OwnedSemaphorePermit)| {
+    // Polled when this handler is long over.
+    let scope = Scope::current().untraced();
+    let ticks = stream::unfold(
+        (app, pace, place, scope),
+        async |(app, mut pace, place, scope): (App, _, OwnedSemaphorePermit, Scope)| {
             pace.tick().await;
-            let event = Event::default().event("tick").data(&*tick(&app).await);
-            Some((Ok(event), (app, pace, place)))
-        });
+            let event = Event::default().event("tick").data(&*scope.clone().around(tick(&app)).await);
+            Some((Ok(event), (app, pace, place, scope)))
+        },
+    );
     Ok(Sse::new(ticks.take_until(stopped)))
 }
 

@@ -64,6 +64,7 @@ mod slow_clients;
 mod smuggling;
 mod sold_out;
 mod tls;
+mod traces;
 mod upgrade;
 mod wait_persisted;
 mod watermark;
