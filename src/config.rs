@@ -58,8 +58,8 @@ pub struct Settings {
     pub mysql_url: Secret,
     /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS, with the server's certificate verified.
     pub amqp_url: Secret,
-    /// PEM file of the authorities that signed the certificates of these three servers. Default: none, and the public
-    /// authorities in the binary count. Read at the start only.
+    /// PEM file of the authorities that signed the certificates of these three servers, and of a collector. Default: none,
+    /// and the public authorities in the binary count. Read at the start only.
     pub tls_ca_file: Authorities,
     /// Number of cells: fixed when the database is created. Only 1 in this release.
     pub cells: u16,

@@ -179,7 +179,9 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
     // Taken back: a copy would cost an allocation.
     let Scope { request_id, span } = answer.take_value().expect("it is there until it is taken");
 
-    response.headers_mut().extend(request_id.map(|it| (X_REQUEST_ID.clone(), it)));
+    if let Some(request_id) = request_id {
+        response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
+    }
     if let Some(span) = span {
         traced::end(&span, response.status());
     }

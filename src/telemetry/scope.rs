@@ -57,3 +57,23 @@ pub fn look<T>(at: impl FnOnce(&Scope) -> T) -> Option<T> {
 pub fn with_span(act: impl FnOnce(&Span)) {
     look(|it| it.span.as_deref().map(act));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_spawned_belongs_to_the_same_request() {
+        let id = || look(|it| it.request_id.clone()).flatten();
+        let request_id = Some(HeaderValue::from_static("order 7"));
+        let scope = Scope { request_id: request_id.clone(), span: None };
+        let (here, spawned, elsewhere) = scope
+            .around(async move {
+                let (spawned, elsewhere) = (spawn(async move { id() }), tokio::spawn(async move { id() }));
+                (id(), spawned.await.unwrap(), elsewhere.await.unwrap())
+            })
+            .await;
+        assert_eq!((here, spawned, elsewhere), (request_id.clone(), request_id, None));
+        assert_eq!(id(), None);
+    }
+}

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::commands::{firstcome, text};
 use super::test_app::TestApp;
 
-/// Runs it; what it says, and whether it takes the engine for ready.
+/// Runs it; what it says, and how long it takes.
 async fn ready(arguments: &[&str], environment: &[(&str, &str)]) -> (Output, Duration) {
     let mut command = firstcome();
     command.arg("ready").args(arguments).envs(environment.iter().copied());
@@ -25,7 +25,8 @@ async fn it_says_whether_an_engine_sells() {
     let address = app.engine().address().unwrap();
     let url = app.url("");
     let everywhere = format!("0.0.0.0:{}", address.port());
-    let ways: [(&[&str], &[(&str, &str)]); 3] = [
+    type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let ways: [Way; 3] = [
         (&["--url", &url], &[]),
         (&["--listen", &address.to_string()], &[]),
         (&[], &[("FIRSTCOME_LISTEN", &everywhere)]),
