@@ -25,8 +25,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs to standard error, each line with the id of its request; `RUST_LOG` chooses what, `info` by default. Other crates say no more than `debug`: at
-/// `trace` they print what they send, such as the password for RabbitMQ.
+/// Logs to standard error, each line with the id of its request; `RUST_LOG` chooses what, `info` by default. Other crates
+/// say no more than `debug`: at `trace` they print what they send, such as the password for RabbitMQ.
 pub fn install_logs(format: LogFormat) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,lapin=warn"));
