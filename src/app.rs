@@ -26,6 +26,7 @@ use crate::node::Node;
 use crate::rabbitmq;
 use crate::scripts::Scripts;
 use crate::scripts::connect::RedisServer;
+use crate::telemetry::traces::Traces;
 use crate::watermark::{CellWatch, Watermark};
 use crate::worker::Worker;
 
@@ -118,6 +119,7 @@ pub struct Engine {
     connections: Connections,
     address: Option<SocketAddr>,
     node: Arc<Node>,
+    traces: Option<Traces>,
     stop_http: CancellationToken,
     stop_work: CancellationToken,
     http: TaskTracker,
@@ -171,10 +173,11 @@ impl Engine {
         looked.context("these servers are refused")?;
         metrics::gauge!("firstcome_backlog_bound_events").set(settings.backlog_bound as f64);
         let node = Arc::new(Node::new(mysql.clone(), scripts.clone()));
+        let traces = Traces::start(settings, node.name())?;
         let (stop_http, stop_work) = (CancellationToken::new(), CancellationToken::new());
         let (http, work) = (TaskTracker::new(), TaskTracker::new());
         if role != Role::Api {
-            let (worker, stop) = (connections.worker(), stop_work.clone());
+            let (worker, stop) = (connections.worker().traced(traces.clone()), stop_work.clone());
             work.spawn(async move { worker.run(stop).await });
         }
         let (watched, bounds, stop) = (scripts.clone(), settings.clone(), stop_work.clone());
@@ -195,6 +198,7 @@ impl Engine {
                 desk: Arc::new(Desk::new(scripts.clone(), node.watermark())),
                 sold_out: Arc::new(SoldOut::new(settings)),
                 shared_reads: Arc::new(SharedReads::new(settings.list_staleness_ms)),
+                traces: traces.clone(),
                 prometheus: prometheus.clone(),
                 started: Instant::now(),
                 audit_turn: Arc::default(),
@@ -213,7 +217,7 @@ impl Engine {
         }
         http.close();
         work.close();
-        Ok(Self { connections, address, node, stop_http, stop_work, http, work })
+        Ok(Self { connections, address, node, traces, stop_http, stop_work, http, work })
     }
 
     /// Where the API listens.
@@ -244,7 +248,7 @@ impl Engine {
         tokio::time::timeout(patience, opened).await.is_ok()
     }
 
-    /// Finishes requests in flight, then the current batches, and writes the last notes.
+    /// Finishes requests in flight, then the current batches, writes the last notes, and has the last spans leave.
     pub async fn stop(self) {
         self.stop_http.cancel();
         self.http.wait().await;
@@ -257,6 +261,9 @@ impl Engine {
         // A server that hangs must not keep the process: what is not persisted is in Redis.
         if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
             tracing::warn!("stopping without the last batch: a server does not answer");
+        }
+        if let Some(traces) = self.traces {
+            traces.end().await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: flags, and what each command does with the library.
 
 mod events;
+mod ready;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -78,6 +79,8 @@ enum Command {
     /// Look at dead events, apply them after all, or drop them
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Ask a running engine whether it sells; exit 1 where it does not, or gives no answer
+    Ready(ready::ReadyOptions),
     /// Print a token for development, signed with the configured jwt_secret
     Token(TokenOptions),
     /// Ends the private servers of a process that died
@@ -162,6 +165,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 if !events::run(settings, command).await? {
                     std::process::exit(1);
                 }
+                Ok(())
+            }
+            Command::Ready(options) => {
+                if let Err(why) = ready::run(options, settings.listen).await {
+                    eprintln!("not ready: {why}");
+                    std::process::exit(1);
+                }
+                println!("ready");
                 Ok(())
             }
             Command::Token(options) => token(&settings, &options),

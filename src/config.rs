@@ -5,6 +5,7 @@
 mod allowed;
 mod authorities;
 mod list;
+mod otlp;
 mod secret;
 mod sentinel_url;
 
@@ -19,6 +20,7 @@ use crate::money::Amount;
 
 pub use authorities::Authorities;
 pub use list::{List, Network, Origin};
+pub use otlp::{OtlpEndpoint, Share};
 pub use secret::{Passphrase, Secret};
 pub use sentinel_url::{Address, SentinelUrl};
 
@@ -56,8 +58,8 @@ pub struct Settings {
     pub mysql_url: Secret,
     /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS, with the server's certificate verified.
     pub amqp_url: Secret,
-    /// PEM file of the authorities that signed the certificates of these three servers. Default: none, and the public
-    /// authorities in the binary count. Read at the start only.
+    /// PEM file of the authorities that signed the certificates of these three servers, and of a collector. Default: none,
+    /// and the public authorities in the binary count. Read at the start only.
     pub tls_ca_file: Authorities,
     /// Number of cells, a power of two: fixed when the database is created.
     pub cells: u16,
@@ -140,6 +142,13 @@ pub struct Settings {
     pub trusted_proxies: List<Network>,
     /// Origins of web pages that may call from a browser. Default: none.
     pub cors_origins: List<Origin>,
+
+    /// Base URL of a collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`; `user:password@` in it is sent
+    /// as `Authorization`. Default: none, and nothing is traced.
+    pub otlp_endpoint: OtlpEndpoint,
+    /// Share of traces that are sent, of those that begin here. Default 0.01; allowed 0 to 1. Of a request with a
+    /// `traceparent` the caller decides.
+    pub otlp_sample_ratio: Share,
 }
 
 /// Who may call.
@@ -197,6 +206,8 @@ impl Default for Settings {
             rate_limit_burst_seconds: 2,
             trusted_proxies: List::default(),
             cors_origins: List::default(),
+            otlp_endpoint: OtlpEndpoint::default(),
+            otlp_sample_ratio: Share::new(0.01).expect("a share"),
         }
     }
 }

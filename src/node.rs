@@ -39,6 +39,11 @@ impl Node {
         Self { name: uuid::Uuid::now_v7().to_string(), mysql, scripts, views, watermark }
     }
 
+    /// What it is called among others, in `nodes`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn watch(&self) -> CellWatch {
         self.views.subscribe()
     }

@@ -1,7 +1,10 @@
-//! Logs and metrics: set up once per process.
+//! Logs, metrics and traces: set up once per process.
 
+mod lines;
 pub mod samples;
+pub mod scope;
 pub mod timings;
+pub mod traces;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -13,6 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::lines::Lines;
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -20,14 +25,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs to standard error; `RUST_LOG` chooses what, `info` by default. Other crates say no more than `debug`: at
-/// `trace` they print what they send, such as the password for RabbitMQ.
+/// Logs to standard error, each line with the id of its request; `RUST_LOG` chooses what, `info` by default. Other crates
+/// say no more than `debug`: at `trace` they print what they send, such as the password for RabbitMQ.
 pub fn install_logs(format: LogFormat) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,lapin=warn"));
     let discreet = filter_fn(|it| *it.level() <= Level::DEBUG || it.target().starts_with("firstcome"));
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(Lines(format))
         .with_ansi(std::io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),
@@ -119,6 +124,10 @@ fn describe() {
     );
     for reason in ["returned", "refused", "late"] {
         counter!("firstcome_publish_refusals_total", "reason" => reason).increment(0);
+    }
+    describe_counter!("firstcome_spans_total", "Spans for the collector, and what came of them");
+    for outcome in ["exported", "failed", "dropped"] {
+        counter!("firstcome_spans_total", "outcome" => outcome).increment(0);
     }
     for (name, help) in [
         ("firstcome_persist_failures_total", "Batches that failed and are tried again"),

@@ -60,6 +60,11 @@ const FORMS: &[(&str, &str)] = &[
     ("amqp_exchange", "1 to 255 characters"),
     ("amqp_queue", "1 to 255 characters"),
     ("trusted_proxies", "addresses and networks such as 10.0.0.0/8"),
+    (
+        "otlp_endpoint",
+        "nothing, or a collector's base URL such as http://127.0.0.1:4318, to which /v1/traces is added",
+    ),
+    ("otlp_sample_ratio", "0 to 1"),
     ("cors_origins", "origins such as https://shop.example: scheme, host, and the port where it is another"),
 ];
 

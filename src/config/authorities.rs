@@ -35,6 +35,12 @@ impl Authorities {
     pub fn pem(&self) -> Option<&str> {
         (!self.pem.is_empty()).then_some(&self.pem)
     }
+
+    /// The same one by one; [`Self::read`] has checked them.
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateDer<'static>> {
+        let blocks = pem::parse_many(&self.pem).unwrap_or_default();
+        blocks.into_iter().map(|it| CertificateDer::from(it.into_contents()))
+    }
 }
 
 /// The libraries pass over what they cannot read; so everything is looked at here.

@@ -44,6 +44,11 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         ("redis_url", "http://x", "redis://"),
         ("redis_url", "redis+sentinel://a:1,b:2/", "redis+sentinel://host:port,host:port/name"),
         ("max_in_flight", "0", "1 to 1000000"),
+        ("otlp_endpoint", "grpc://collector:4317", "http://127.0.0.1:4318"),
+        ("otlp_endpoint", "collector:4318", "http://127.0.0.1:4318"),
+        ("otlp_sample_ratio", "1.5", "0 to 1"),
+        ("otlp_sample_ratio", "nan", "0 to 1"),
+        ("otlp_sample_ratio", "half", "0 to 1"),
         ("mysql_connections", "-1", "4 to 1000"),
     ] {
         let error = Settings::load(None, &[], &[(key, value.to_owned())]).unwrap_err();

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::telemetry::scope;
+
 /// Most shoppers of one rush.
 pub const SHOPPERS_MAX: u64 = 20_000;
 
@@ -106,7 +108,7 @@ impl Rush {
         drop(view);
         *self.stop.lock().expect("no panic while held") = stop.clone();
         let rush = self.clone();
-        tokio::spawn(async move {
+        scope::spawn(async move {
             if let Some(Err(error)) = stop.run_until_cancelled(rush.run(shoppers)).await {
                 tracing::warn!(error = format!("{error:#}"), "the rush ended early");
             }

@@ -22,6 +22,7 @@ use super::problem::{Problem, ProblemKind};
 use super::query::Query;
 use crate::console::rush::{Rush, RushView, SHOPPERS_MAX};
 use crate::telemetry::samples::samples;
+use crate::telemetry::scope::Scope;
 
 /// How often those who watch are told.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -136,14 +137,18 @@ pub async fn stream(
     let place = place.map_err(|_| Problem::new(ProblemKind::Overloaded))?;
     let pace = tokio::time::interval(PAUSE);
     let stopped = app.stop.clone().cancelled_owned();
-    let ticks =
-        stream::unfold((app, pace, place), async |(app, mut pace, place): (App, _, OwnedSemaphorePermit)| {
+    // Polled when this handler is long over.
+    let scope = Scope::current().untraced();
+    let ticks = stream::unfold(
+        (app, pace, place, scope),
+        async |(app, mut pace, place, scope): (App, _, OwnedSemaphorePermit, Scope)| {
             pace.tick().await;
-            let event = Event::default().event("tick").data(&*tick(&app).await);
+            let event = Event::default().event("tick").data(&*scope.clone().around(tick(&app)).await);
             // However long it took: at once, the same would be told again.
             pace.reset();
-            Some((Ok(event), (app, pace, place)))
-        });
+            Some((Ok(event), (app, pace, place, scope)))
+        },
+    );
     Ok(Sse::new(ticks.take_until(stopped)))
 }
 

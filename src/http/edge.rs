@@ -3,6 +3,7 @@
 //! requests need is boxed, so that the others do not carry its room.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use futures::future::Either;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 use uuid::Uuid;
@@ -22,12 +24,18 @@ use super::cors;
 use super::language::Language;
 use super::limits::Limits;
 use super::problem::{Problem, ProblemKind};
+use super::traced;
 use super::wait_persisted::{WaitPersisted, is_wanted};
 use crate::config::Settings;
 use crate::identity::Tokens;
+use crate::telemetry::scope::{self, Scope};
 use crate::telemetry::timings::Timings;
+use crate::telemetry::traces::Traces;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Stands for the route of what no route matches.
+pub const NO_ROUTE: &str = "none";
 
 /// Longest request id that is taken over, in characters.
 const REQUEST_ID_MAX: usize = 128;
@@ -50,6 +58,8 @@ pub struct Edge {
     /// What stands before `/problems/<code>`.
     type_prefix: String,
     wait_persisted: Option<WaitPersisted>,
+    /// `None`: nothing is traced.
+    traces: Option<Traces>,
     /// How often each problem was told, in the order of [`ProblemKind::ALL`].
     told: Vec<metrics::Counter>,
     /// By route, method and status.
@@ -74,6 +84,7 @@ impl Edge {
             cors: cors::layer(&settings.cors_origins),
             type_prefix: settings.public_url.trim_end_matches('/').to_owned(),
             wait_persisted: None,
+            traces: None,
             told: ProblemKind::ALL.iter().map(|it| count_of(*it)).collect(),
             answered: Timings::new(|route, (method, status)| {
                 metrics::histogram!(
@@ -91,20 +102,24 @@ impl Edge {
         Self { wait_persisted: Some(wait_persisted), ..self }
     }
 
-    /// Writes a problem out; any other response passes as it is.
-    fn render(&self, response: &mut Response, method: &Method, language: Language, request_id: &HeaderValue) {
+    /// With what makes spans, where a collector is named.
+    pub fn traced(self, traces: Option<Traces>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Writes a problem out, within the scope of its request; any other response passes as it is.
+    fn render(&self, response: &mut Response, method: &Method, language: Language) {
         let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return };
         if method.is_safe() {
             problem.forget_outcome();
         }
-        let request_id = request_id.to_str().unwrap_or_default();
         let kind = problem.kind();
         self.told[kind as usize].increment(1);
         let (code, cause) = (kind.row().code, problem.cause().unwrap_or_default());
         match kind {
-            ProblemKind::InternalError => tracing::error!(request_id, code, cause, "a request failed"),
+            ProblemKind::InternalError => tracing::error!(code, cause, "a request failed"),
             // A dependency that is down fails thousands of requests a second alike; metrics count them.
-            _ => tracing::debug!(request_id, code, cause, "a request was refused"),
+            _ => tracing::debug!(code, cause, "a request was refused"),
         }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -117,7 +132,12 @@ impl Edge {
         if let Some((name, value)) = problem.header() {
             headers.insert(name, value.clone());
         }
-        *response.body_mut() = Body::from(problem.document(&self.type_prefix, language, request_id));
+        scope::with_span(|span| traced::note_problem(span, kind));
+        let document = scope::look(|it| {
+            let request_id = it.request_id.as_ref().and_then(|it| it.to_str().ok());
+            problem.document(&self.type_prefix, language, request_id.unwrap_or_default())
+        });
+        *response.body_mut() = Body::from(document.unwrap_or_default());
     }
 }
 
@@ -132,24 +152,39 @@ pub async fn every_request(State(edge): State<Arc<Edge>>, request: Request, next
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let language = Language::of(request.headers());
     let request_id = request_id(request.headers());
+    let span = edge.traces.as_ref().and_then(|it| traced::begin(it, &method, route, request.headers()));
 
-    let mut response = match &edge.cors {
+    let answer = match &edge.cors {
         Some(layer) if method != Method::OPTIONS || cors::is_preflight(request.headers()) => {
             let service = layer.layer(service_fn(|request| async {
                 Ok::<_, std::convert::Infallible>(edge.answer(route, request, next.clone()).await)
             }));
-            let Ok(mut response) = Box::pin(service.oneshot(request)).await;
-            cors::hush_foreign(response.headers_mut());
-            response
+            Either::Left(Box::pin(async {
+                let Ok(mut response) = service.oneshot(request).await;
+                cors::hush_foreign(response.headers_mut());
+                response
+            }))
         }
-        _ => edge.answer(route, request, next).await,
+        _ => Either::Right(edge.answer(route, request, next)),
     };
+    let rendered = answer.map(|mut response| {
+        edge.render(&mut response, &method, language);
+        response
+    });
+    let mut answer = pin!(Scope { request_id: Some(request_id), span }.around(rendered));
+    let mut response = answer.as_mut().await;
+    // Taken back: a copy would cost an allocation.
+    let Scope { request_id, span } = answer.take_value().expect("it is there until it is taken");
 
-    edge.render(&mut response, &method, language, &request_id);
-    response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
+    if let Some(request_id) = request_id {
+        response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
+    }
+    if let Some(span) = span {
+        traced::end(&span, response.status());
+    }
     edge.answered.record(route, (method_label(&method), response.status()), started.elapsed());
     response
 }
@@ -225,7 +260,7 @@ fn is_request_id(id: &[u8]) -> bool {
 }
 
 /// A method as a label: bounded, whatever a client sends.
-fn method_label(method: &Method) -> &'static str {
+pub fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

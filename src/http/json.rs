@@ -17,6 +17,7 @@ use serde_path_to_error::{Path, Segment};
 use super::AppState;
 use super::fields::Object;
 use super::problem::{Problem, ProblemKind};
+use crate::telemetry::scope;
 
 /// Largest body.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -98,7 +99,7 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> 
 /// Reads the rest of a body beside the answer: the client need not wait for the 413, and one that
 /// sends everything before it reads meets no reset connection.
 fn discard(mut chunks: BodyDataStream) {
-    tokio::spawn(tokio::time::timeout(DISCARD_TIMEOUT, async move {
+    scope::spawn(tokio::time::timeout(DISCARD_TIMEOUT, async move {
         let mut discarded = 0;
         while let Some(Ok(chunk)) = chunks.next().await {
             discarded += chunk.len();

@@ -33,6 +33,7 @@ mod reads;
 mod serve;
 mod shared_reads;
 mod sold_out;
+mod traced;
 mod wait_persisted;
 
 use std::sync::Arc;
@@ -57,6 +58,7 @@ use crate::config::Settings;
 use crate::console::rush::Rush;
 use crate::identity::Tokens;
 use crate::scripts::Scripts;
+use crate::telemetry::traces::Traces;
 use crate::watermark::{CellWatch, Watermark};
 use edge::{Edge, every_request};
 use problem::{Problem, ProblemKind};
@@ -77,6 +79,8 @@ pub struct AppState {
     pub desk: Arc<Desk>,
     pub sold_out: Arc<SoldOut>,
     pub shared_reads: Arc<SharedReads>,
+    /// `None`: nothing is traced.
+    pub traces: Option<Traces>,
     pub prometheus: PrometheusHandle,
     /// When this node began to answer.
     pub started: Instant,
@@ -100,7 +104,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         mysql: state.mysql.clone(),
         patience: Duration::from_millis(state.settings.persist_wait_ms),
     };
-    let edge = Arc::new(Edge::new(&state.settings, state.tokens.clone()).waiting(wait));
+    let edge = Arc::new(Edge::new(&state.settings, state.tokens.clone()).waiting(wait).traced(state.traces.clone()));
     let document = openapi::Document::of(&state.settings);
     // Of `dev` alone, and no part of the contract.
     let demo = if state.rush.is_some() { demo_routes() } else { Router::new() };

@@ -22,6 +22,7 @@ use super::text::{HALFWAY, Script, ScriptSet};
 use super::vouched::Vouched;
 use crate::cell::{CellId, Cells, Epoch, Fence, Position, Seq};
 use crate::telemetry::timings::Timings;
+use crate::telemetry::traces::note_script;
 
 /// Why a script gave no outcome of its own.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -257,7 +258,9 @@ impl Scripts {
             Err(ScriptError::Unknown(_)) => "UNKNOWN",
             Err(ScriptError::Failed { .. }) => "FAILED",
         };
-        self.shared.called.record(script.stem(), outcome, started.elapsed());
+        let took = started.elapsed();
+        self.shared.called.record(script.stem(), outcome, took);
+        note_script(script.stem(), cell, outcome, result.is_err(), took);
         result
     }
 

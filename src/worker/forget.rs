@@ -68,7 +68,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
 
 /// Takes ended sales and campaigns of a cell out of Redis, and idempotency rows that are over out of MySQL.
 pub async fn forget(worker: &Worker, cell: CellId) -> Result<Forgotten, ForgetError> {
-    let Worker { scripts, mysql, settings } = worker;
+    let Worker { scripts, mysql, settings, .. } = worker;
     let now_ms = clock_read(scripts, cell).await?;
     let ended_before_ms = now_ms - settings.keep_ended_ms as i64;
     let mut gone = Forgotten::default();

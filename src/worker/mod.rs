@@ -15,6 +15,7 @@ mod transfers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::trace::SpanKind;
 use sqlx::mysql::MySqlPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,8 @@ pub use rebuild::{Progress, Silent};
 use crate::cell::CellId;
 use crate::config::Settings;
 use crate::scripts::Scripts;
+use crate::telemetry::scope::Scope;
+use crate::telemetry::traces::{Description, Traces};
 
 /// What the loops work with. Cheap to clone.
 #[derive(Clone)]
@@ -35,12 +38,36 @@ pub struct Worker {
     scripts: Scripts,
     mysql: MySqlPool,
     settings: Arc<Settings>,
+    traces: Option<Traces>,
 }
 
 impl Worker {
     /// `scripts` are called over bulk connections, so that large replies do not delay purchases.
     pub fn new(scripts: &Scripts, mysql: MySqlPool, settings: Arc<Settings>) -> Self {
-        Self { scripts: scripts.bulk(), mysql, settings }
+        Self { scripts: scripts.bulk(), mysql, settings, traces: None }
+    }
+
+    /// With what makes spans, where a collector is named.
+    pub fn traced(self, traces: Option<Traces>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Does a piece of work within a trace of its own, where one is sampled.
+    async fn trace<T, E>(
+        &self,
+        kind: SpanKind,
+        describe: impl FnOnce() -> Description,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let span = self.traces.as_ref().and_then(|it| it.begin(kind, describe));
+        let result = Scope { request_id: None, span: span.clone() }.around(work).await;
+        if let Some(span) = span {
+            if result.is_err() {
+                span.fail("failed");
+            }
+            span.end();
+        }
+        result
     }
 
     /// Runs all loops until `stop`; each finishes the batch it is at.

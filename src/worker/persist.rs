@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -15,6 +17,7 @@ use crate::mysql::persist::{Batch, PersistError, bury, persist};
 use crate::scripts::ScriptError;
 use crate::scripts::events_read::{EventsRead, events_read};
 use crate::scripts::events_trim::events_trim;
+use crate::telemetry::traces::Description;
 
 /// Pause when nothing waits. An idle cell costs 200 small calls a second.
 const IDLE_PAUSE: Duration = Duration::from_millis(5);
@@ -136,15 +139,27 @@ async fn round(worker: &Worker, cell: CellId, position: &mut Option<Position>) -
     if read.entries.is_empty() {
         return Ok(0);
     }
-    let started = Instant::now();
-    let to =
-        persist_or_bisect(worker, Batch { cell, writer: read.epoch, from, entries: &read.entries }).await?;
-    *position = Some(to);
-    metrics::histogram!("firstcome_persist_commit_seconds").record(started.elapsed());
-    metrics::histogram!("firstcome_persist_batch_events").record(read.entries.len() as f64);
-    metrics::counter!("firstcome_persisted_events_total").increment(read.entries.len() as u64);
-    trim(worker, cell, to, &read).await;
-    Ok(read.entries.len())
+    let events = read.entries.len();
+    let describe = || Description {
+        name: "persist".into(),
+        attributes: vec![
+            KeyValue::new("firstcome.cell", i64::from(cell.0)),
+            KeyValue::new("db.system.name", "mysql"),
+            KeyValue::new("db.operation.batch.size", events as i64),
+        ],
+    };
+    let persisted = async {
+        let started = Instant::now();
+        let batch = Batch { cell, writer: read.epoch, from, entries: &read.entries };
+        let to = persist_or_bisect(worker, batch).await?;
+        *position = Some(to);
+        metrics::histogram!("firstcome_persist_commit_seconds").record(started.elapsed());
+        metrics::histogram!("firstcome_persist_batch_events").record(events as f64);
+        metrics::counter!("firstcome_persisted_events_total").increment(events as u64);
+        trim(worker, cell, to, &read).await;
+        Ok(events)
+    };
+    worker.trace(SpanKind::Internal, describe, persisted).await
 }
 
 /// Each event's number is the one before plus one; the only legal gap is an epoch's opener, which

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::Utc;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -13,6 +15,8 @@ use crate::message::message_id;
 use crate::mysql::named_lock::NamedLock;
 use crate::mysql::outbox::{self, OutboxRow};
 use crate::rabbitmq::{Message, Outcome, PublishError, Publisher};
+use crate::telemetry::scope;
+use crate::telemetry::traces::Description;
 
 /// Pause when nothing waits.
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
@@ -146,6 +150,26 @@ async fn round(
     if rows.is_empty() {
         return Ok(Round { sent: 0, confirmed: 0 });
     }
+    let describe = || Description {
+        name: "publish".into(),
+        attributes: vec![
+            KeyValue::new("firstcome.cell", i64::from(cell.0)),
+            KeyValue::new("messaging.system", "rabbitmq"),
+            KeyValue::new("messaging.operation.type", "send"),
+            KeyValue::new("messaging.batch.message_count", rows.len() as i64),
+        ],
+    };
+    worker.trace(SpanKind::Producer, describe, send(worker, cell, publisher, &rows, behind)).await
+}
+
+/// Sends messages, and deletes those that are confirmed.
+async fn send(
+    worker: &Worker,
+    cell: CellId,
+    publisher: &Publisher,
+    rows: &[OutboxRow],
+    behind: &mut Seq,
+) -> Result<Round, PublishRoundError> {
     let ids: Vec<String> = rows.iter().map(|it| message_id(cell, it.seq)).collect();
     let messages: Vec<Message> = rows.iter().zip(&ids).map(|(row, id)| as_message(row, id)).collect();
     let started = Instant::now();
@@ -171,6 +195,7 @@ async fn round(
     let whole_batch = all_confirmed && rows.iter().all(|it| it.after_seq.is_none());
     outbox::confirm(&worker.mysql, cell, &confirmed, whole_batch).await?;
     metrics::counter!("firstcome_published_messages_total").increment(confirmed.len() as u64);
+    scope::with_span(|span| span.set(KeyValue::new("firstcome.confirmed", confirmed.len() as i64)));
     Ok(Round { sent: rows.len(), confirmed: confirmed.len() })
 }
 
