@@ -10,12 +10,13 @@
 -- ARGV
 --   1  cell    that waits
 --   2  least   fewer are of no use
---   3  ask_ms  how long the question counts; a cell that still waits asks again, and keeps its place
+--   3  ask_ms  how long the question counts; a cell that still waits asks again, and keeps its place; 0: it waits no more
 -- RETURNS  {outcome}
 --   NOT_FOUND  no such pool here
 --   READY      it is the cell's turn, and so many are here
+--   GONE       it waits no more
 --   WAITING
--- EFFECTS  on READY asks without the cell, on WAITING with it; questions that are over leave, 16 at most
+-- EFFECTS  on READY and GONE asks without the cell, on WAITING with it; questions that are over leave, 16 at most
 -- CLOCK    Redis TIME
 -- COST     O(log cells)
 -- RETRY    safe
@@ -31,10 +32,12 @@ for _ = 1, 16 do
   redis.call('ZREM', KEYS[5], first)
   redis.call('HDEL', KEYS[4], 'ask' .. first)
 end
-if (not first or first == ARGV[1]) and tonumber(pool[1]) >= tonumber(ARGV[2]) then
+local is_ready = (not first or first == ARGV[1]) and tonumber(pool[1]) >= tonumber(ARGV[2])
+if is_ready or ARGV[3] == '0' then
   redis.call('ZREM', KEYS[5], ARGV[1])
   redis.call('HDEL', KEYS[4], 'ask' .. ARGV[1])
-  return {'READY'}
+  if is_ready then return {'READY'} end
+  return {'GONE'}
 end
 local newest = redis.call('ZRANGE', KEYS[5], '-1', '-1', 'WITHSCORES')[2]
 redis.call('ZADD', KEYS[5], 'NX', string.format('%d', (newest or 0) + 1), ARGV[1])

@@ -36,6 +36,12 @@ ALTER TABLE order_lines
 ALTER TABLE payments DROP PRIMARY KEY, ADD PRIMARY KEY (order_id, cell);
 ALTER TABLE idempotency DROP PRIMARY KEY, ADD PRIMARY KEY (user_id, idem_key, cell);
 
+-- Workers that live, so that each takes its share of the cells.
+CREATE TABLE workers (
+    worker  CHAR(36) CHARACTER SET ascii NOT NULL PRIMARY KEY,
+    seen_at DATETIME(3) NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+
 -- The last transfer of a pool's units between two cells, in each direction, as `cell` has it. Units are on their way from
 -- `cell` to `peer` where `given_number` is one more than the peer's row for `cell` has as `taken_number`.
 CREATE TABLE transfers (

@@ -26,7 +26,7 @@ use crate::node::Node;
 use crate::rabbitmq;
 use crate::scripts::Scripts;
 use crate::scripts::connect::RedisServer;
-use crate::telemetry::traces::Traces;
+use crate::telemetry::{self, traces::Traces};
 use crate::watermark::{CellWatch, Watermark};
 use crate::worker::Worker;
 
@@ -171,6 +171,7 @@ impl Engine {
         let Connections { settings, scripts, mysql } = &connections;
         let looked = durability::check(scripts.server(), mysql, require_durable).await;
         looked.context("these servers are refused")?;
+        telemetry::begin_cells(scripts.cells());
         metrics::gauge!("firstcome_backlog_bound_events").set(settings.backlog_bound as f64);
         let node = Arc::new(Node::new(mysql.clone(), scripts.clone()));
         let traces = Traces::start(settings, node.name())?;

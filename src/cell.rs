@@ -122,6 +122,8 @@ pub const CELLS_MAX: u16 = 1024;
 pub struct Cells(u16);
 
 impl Cells {
+    pub const ONE: Self = Self(1);
+
     /// Accepts a power of two from 1 to [`CELLS_MAX`].
     pub fn new(count: u16) -> Option<Self> {
         (count.is_power_of_two() && count <= CELLS_MAX).then_some(Self(count))

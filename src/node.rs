@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use sqlx::mysql::MySqlPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -138,8 +139,8 @@ impl Node {
             metrics::gauge!("firstcome_audit_finished_timestamp_seconds").set(finished);
         }
         let mut all_open = true;
-        for view in &views {
-            let gate = self.gate(view).await;
+        let gates = join_all(views.iter().map(|it| self.gate(it))).await;
+        for (view, gate) in views.iter().zip(gates) {
             all_open &= gate == Gate::Open;
             let label = view.cell.to_string();
             metrics::gauge!("firstcome_gate_open", "cell" => label.clone())
@@ -159,13 +160,17 @@ impl Node {
     }
 
     async fn write_notes(&self) -> Result<(), sqlx::Error> {
+        let mut notes = Vec::new();
+        let mut unsettled = Vec::new();
         for cell in self.scripts.cells().all() {
             // The epoch first: nothing of an older one is acknowledged after it was read.
             let Some(fence) = self.scripts.fence(cell) else { continue };
             let vouched = self.scripts.vouched(cell);
-            let note = Note { epoch: fence.epoch, highest: vouched.highest };
-            cells::write_note(&self.mysql, &self.name, cell, note).await?;
-            let Some(unsettled) = vouched.unsettled else { continue };
+            notes.push((cell, Note { epoch: fence.epoch, highest: vouched.highest }));
+            unsettled.extend(vouched.unsettled.map(|it| (cell, it)));
+        }
+        cells::write_notes(&self.mysql, &self.name, &notes).await?;
+        for (cell, unsettled) in unsettled {
             let Some(lost) = cells::settle(&self.mysql, cell, unsettled).await? else { continue };
             self.scripts.settle(cell, unsettled);
             if lost > 0 {

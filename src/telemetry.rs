@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use self::lines::Lines;
+use crate::cell::Cells;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -129,13 +130,41 @@ fn describe() {
     for outcome in ["exported", "failed", "dropped"] {
         counter!("firstcome_spans_total", "outcome" => outcome).increment(0);
     }
+    for (name, help) in OF_CELLS {
+        describe_counter!(name, help);
+    }
+    describe_gauge!("firstcome_worker_cells", "Cells that this worker works on; with several cells");
     for (name, help) in [
-        ("firstcome_persist_failures_total", "Batches that failed and are tried again"),
-        ("firstcome_dead_events_total", "Events whose rows MySQL refused"),
-        ("firstcome_recoveries_total", "Recoveries that opened the cell"),
-        ("firstcome_lost_events_total", "Acknowledged events that this process found lost"),
+        (
+            "firstcome_quota_transfers_total",
+            "Transfers of units to another cell that this process brought there",
+        ),
+        (
+            "firstcome_quota_recalls_total",
+            "Times that this node had other cells give back what they have not sold",
+        ),
     ] {
         describe_counter!(name, help);
-        counter!(name, "cell" => "0").increment(0);
+        for kind in ["stock", "coupon"] {
+            counter!(name, "kind" => kind).increment(0);
+        }
+    }
+    begin_cells(Cells::ONE);
+}
+
+/// Counters by cell.
+const OF_CELLS: [(&str, &str); 4] = [
+    ("firstcome_persist_failures_total", "Batches that failed and are tried again"),
+    ("firstcome_dead_events_total", "Events whose rows MySQL refused"),
+    ("firstcome_recoveries_total", "Recoveries that opened the cell"),
+    ("firstcome_lost_events_total", "Acknowledged events that this process found lost"),
+];
+
+/// Has the counters of each cell begin at 0.
+pub fn begin_cells(cells: Cells) {
+    for cell in cells.all() {
+        for (name, _) in OF_CELLS {
+            metrics::counter!(name, "cell" => cell.to_string()).increment(0);
+        }
     }
 }

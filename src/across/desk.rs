@@ -129,12 +129,12 @@ impl Desk {
                 QuotaAsk::NotFound => return Ok(Asked::Short(0)),
                 QuotaAsk::Ready if cell == home => return Ok(Asked::Came(least)),
                 QuotaAsk::Ready => continue,
-                QuotaAsk::Waiting => {}
+                QuotaAsk::Waiting | QuotaAsk::Gone => {}
             }
             let counted = stock::count(&self.scripts, pool).await?;
             if counted.at_most.is_some_and(|it| it < least) {
                 // Nobody is to wait for this cell.
-                quota_ask(&self.scripts, pool, cell, i64::MAX >> 10, 0).await?;
+                quota_ask(&self.scripts, pool, cell, least, 0).await?;
                 return Ok(Asked::Short(counted.now.clamp(0, least - 1)));
             }
             self.recall(pool, wanted, &counted).await?;

@@ -1,7 +1,7 @@
 //! Rows of `cells`, `nodes`, `recoveries` and `engine`: epochs, positions, notes, fixed facts.
 
 use sqlx::mysql::{MySqlPool, MySqlRow};
-use sqlx::{FromRow, Row};
+use sqlx::{FromRow, QueryBuilder, Row};
 
 use crate::cell::{CellId, CellState, CellView, Cells, Epoch, Fence, Position, Seq};
 
@@ -232,20 +232,21 @@ pub struct Note {
     pub highest: Seq,
 }
 
-/// Writes a node's note.
-pub async fn write_note(pool: &MySqlPool, node: &str, cell: CellId, note: Note) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO nodes (node, cell, epoch, highest_seq, noted_at) VALUES (?, ?, ?, ?, UTC_TIMESTAMP(3)) \
-         ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch, VALUES(epoch)), \
+/// Writes a node's notes of some cells.
+pub async fn write_notes(pool: &MySqlPool, node: &str, notes: &[(CellId, Note)]) -> Result<(), sqlx::Error> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let mut insert = QueryBuilder::new("INSERT INTO nodes (node, cell, epoch, highest_seq, noted_at) ");
+    insert.push_values(notes, |mut row, (cell, note)| {
+        row.push_bind(node).push_bind(cell.0).push_bind(note.epoch).push_bind(note.highest);
+        row.push("UTC_TIMESTAMP(3)");
+    });
+    insert.push(
+        " ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch, VALUES(epoch)), \
          highest_seq = GREATEST(highest_seq, VALUES(highest_seq)), noted_at = VALUES(noted_at)",
-    )
-    .bind(node)
-    .bind(cell.0)
-    .bind(note.epoch)
-    .bind(note.highest)
-    .execute(pool)
-    .await
-    .map(|_| ())
+    );
+    insert.build().execute(pool).await.map(|_| ())
 }
 
 /// Settles what a node vouched for, `(epoch, highest)`, with the first recovery after that epoch: what lies

@@ -21,6 +21,7 @@ pub mod ranking;
 mod replay;
 pub mod restore;
 mod rows;
+pub mod shares;
 mod tables;
 
 use std::time::Duration;

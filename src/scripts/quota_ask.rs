@@ -12,10 +12,13 @@ pub enum QuotaAsk {
     NotFound,
     /// It is the cell's turn, and so many are in the pool's home.
     Ready,
+    /// It waits no more.
+    Gone,
     Waiting,
 }
 
-/// Has `cell` wait for at least `least` units of a pool, for `ask_ms`; one that waits already keeps its place.
+/// Has `cell` wait for at least `least` units of a pool, for `ask_ms`; one that waits already keeps its place, and for 0 ms
+/// leaves it.
 pub async fn quota_ask(
     scripts: &Scripts,
     pool: Pool,
@@ -30,6 +33,7 @@ pub async fn quota_ask(
     match reply.outcome {
         "NOT_FOUND" => Ok(QuotaAsk::NotFound),
         "READY" => Ok(QuotaAsk::Ready),
+        "GONE" => Ok(QuotaAsk::Gone),
         "WAITING" => Ok(QuotaAsk::Waiting),
         _ => Err(reply.unexpected()),
     }

@@ -10,6 +10,7 @@ mod rebuild;
 pub mod recover;
 mod replicas;
 mod rewrite;
+mod shares;
 mod transfers;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::SpanKind;
 use sqlx::mysql::MySqlPool;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,12 +41,23 @@ pub struct Worker {
     mysql: MySqlPool,
     settings: Arc<Settings>,
     traces: Option<Traces>,
+    /// Recoveries at once: each has a connection to MySQL and one to Redis of its own, and reads whole tables.
+    recoveries: Arc<Semaphore>,
 }
+
+/// Most recoveries that one worker carries out at once.
+const RECOVERIES_AT_ONCE: usize = 8;
 
 impl Worker {
     /// `scripts` are called over bulk connections, so that large replies do not delay purchases.
     pub fn new(scripts: &Scripts, mysql: MySqlPool, settings: Arc<Settings>) -> Self {
-        Self { scripts: scripts.bulk(), mysql, settings, traces: None }
+        Self {
+            scripts: scripts.bulk(),
+            mysql,
+            settings,
+            traces: None,
+            recoveries: Arc::new(Semaphore::new(RECOVERIES_AT_ONCE)),
+        }
     }
 
     /// With what makes spans, where a collector is named.
@@ -72,21 +85,27 @@ impl Worker {
 
     /// Runs all loops until `stop`; each finishes the batch it is at.
     pub async fn run(&self, stop: CancellationToken) {
-        let loops = TaskTracker::new();
-        for cell in self.settings.cells().all() {
-            self.spawn(&loops, "persist", cell, &stop, persist::run);
-            self.spawn(&loops, "publish", cell, &stop, publish::run);
-            self.spawn(&loops, "expire", cell, &stop, expire::run);
-            self.spawn(&loops, "replicas", cell, &stop, replicas::run);
-            self.spawn(&loops, "rewrite", cell, &stop, rewrite::run);
-            self.spawn(&loops, "forget", cell, &stop, forget::run);
-            if self.settings.cells > 1 {
-                self.spawn(&loops, "copies", cell, &stop, copies::run);
-                self.spawn(&loops, "transfers", cell, &stop, transfers::run);
-            }
+        if self.settings.cells > 1 {
+            return shares::run(self, stop).await;
         }
+        // One cell is everybody's: whoever is faster persists, and nobody has to take over.
+        let loops = TaskTracker::new();
+        self.spawn_loops(&loops, self.settings.cells().first(), &stop);
         loops.close();
         loops.wait().await;
+    }
+
+    fn spawn_loops(&self, loops: &TaskTracker, cell: CellId, stop: &CancellationToken) {
+        self.spawn(loops, "persist", cell, stop, persist::run);
+        self.spawn(loops, "publish", cell, stop, publish::run);
+        self.spawn(loops, "expire", cell, stop, expire::run);
+        self.spawn(loops, "replicas", cell, stop, replicas::run);
+        self.spawn(loops, "rewrite", cell, stop, rewrite::run);
+        self.spawn(loops, "forget", cell, stop, forget::run);
+        if self.settings.cells > 1 {
+            self.spawn(loops, "copies", cell, stop, copies::run);
+            self.spawn(loops, "transfers", cell, stop, transfers::run);
+        }
     }
 
     fn spawn<Loop>(

@@ -207,7 +207,7 @@ async fn gauge_outbox(worker: &Worker, cell: CellId) -> Result<(), sqlx::Error> 
 }
 
 /// Only the worker that publishes tells: the others' figures would be old.
-fn gauge_nothing(cell: CellId) {
+pub(super) fn gauge_nothing(cell: CellId) {
     gauge_depth(cell, 0);
     gauge_lag(cell, None);
 }

@@ -74,6 +74,7 @@ pub enum RecoverError {
 
 /// Recovers a cell that a loop found shut; true when this opened it. Failures are logged; the loop comes again.
 pub(super) async fn recover_unasked(worker: &Worker, cell: CellId, because: Because) -> bool {
+    let Ok(_turn) = worker.recoveries.acquire().await else { return false };
     match recover_in_turn(worker, cell, because, &Silent).await {
         Ok(RecoverOutcome::Opened(found)) => {
             metrics::counter!("firstcome_recoveries_total", "cell" => cell.to_string()).increment(1);

@@ -13,13 +13,21 @@ pub async fn dump(redis_url: &str) -> Dump {
     let mut connection = connect(redis_url).await;
     let mut dump = Dump::new();
     let keys: Vec<String> = connection.keys("*").await.unwrap();
-    for key in keys.into_iter().filter(|it| !it.ends_with(":gate") && !it.ends_with(":events")) {
+    let mut units: BTreeMap<String, i64> = BTreeMap::new();
+    for key in keys.into_iter().filter(|it| !is_of_the_epoch(it) && !is_between_cells(it)) {
         let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.unwrap();
         let ends_at_ms: i64 = redis::cmd("PEXPIRETIME").arg(&key).query_async(&mut connection).await.unwrap();
         let contents = match kind.as_str() {
             "string" => vec![connection.get(&key).await.unwrap()],
             "hash" => {
-                let fields: BTreeMap<String, String> = connection.hgetall(&key).await.unwrap();
+                let mut fields: BTreeMap<String, String> = connection.hgetall(&key).await.unwrap();
+                if fields.contains_key("life")
+                    && let Some((_, pool)) = key.split_once('}').filter(|_| fields.contains_key("remaining"))
+                {
+                    let mut take = |name| fields.remove(name).map_or(0, |it| it.parse::<i64>().unwrap());
+                    *units.entry(pool.to_owned()).or_default() += take("remaining") - take("moved");
+                    take("increases");
+                }
                 fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
             }
             "zset" => connection.zrange_withscores(&key, 0, -1).await.unwrap(),
@@ -27,7 +35,19 @@ pub async fn dump(redis_url: &str) -> Dump {
         };
         dump.insert(key, (kind, contents, ends_at_ms));
     }
+    dump.extend(
+        units.into_iter().map(|(pool, units)| (pool, ("units".to_owned(), vec![units.to_string()], -1))),
+    );
     dump
+}
+
+fn is_of_the_epoch(key: &str) -> bool {
+    key.ends_with(":gate") || key.ends_with(":events")
+}
+
+/// Units move between cells, and copies are made, whatever is asked: with several cells their sums are compared instead.
+fn is_between_cells(key: &str) -> bool {
+    [":quota:", ":asks:", ":gifts", ":uncopied"].iter().any(|it| key.contains(it))
 }
 
 /// All keys, and how many events there are.
