@@ -12,8 +12,7 @@
 -- ARGV
 --   1  product_id       decimal text
 --   2  ended_before_ms  only a product whose sale ended, and which was last set, before this; empty: any
---   3  before           only a copy of what the home cell said before this event of its; empty: any
---   4  is_home          1: in its home cell, where an administrator deletes it; else empty
+--   3  before           only a copy of what the home cell said before this event of its; empty: this is the home cell
 -- RETURNS  {outcome, seq}
 --   NOT_FOUND
 --   NOT_ENDED
@@ -59,5 +58,5 @@ redis.call('UNLINK', unpack(keys))
 redis.call('ZREM', KEYS[4], ARGV[1])
 for _, gift in ipairs(gifts) do redis.call('SREM', KEYS[6], gift) end
 local seq = string.sub(id, #EPOCH + 2)
-if CELLS > 1 and ARGV[4] == '1' then redis.call('ZADD', KEYS[7], seq, 'p:' .. ARGV[1]) end
+if CELLS > 1 and ARGV[3] == '' then redis.call('ZADD', KEYS[7], seq, 'p:' .. ARGV[1]) end
 return {'DELETED', tonumber(seq)}

@@ -15,7 +15,7 @@ use crate::idempotency::Idempotency;
 use crate::ids::{OptionId, ProductId, UserId};
 use crate::pool::Pool;
 use crate::product::{Product, SkuId};
-use crate::scripts::coupon_forget::coupon_forget;
+use crate::scripts::coupon_forget::{Forgetting, coupon_forget};
 use crate::scripts::coupon_list::coupon_to_copy;
 use crate::scripts::coupon_set::{CouponSet, coupon_set};
 use crate::scripts::product_delete::{Deletion, ProductDelete, product_delete};
@@ -25,7 +25,6 @@ use crate::scripts::product_set::{
     CopyOf, Described, ProductDescription, ProductSet, SkuDescription, product_set,
 };
 use crate::scripts::{ScriptError, Scripts};
-use crate::time::Millis;
 use crate::watermark::{Reached, Watermark};
 
 /// Longest wait for MySQL before copies are left to a worker.
@@ -33,9 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often units are recalled for one change.
 const RECALLS_MAX: usize = 20;
-
-/// Behind every campaign's end.
-const ANY_TIME: Millis = 9_999_999_999_999;
 
 /// Lists a product, or changes what is listed, in all cells.
 ///
@@ -213,7 +209,8 @@ pub async fn copy_coupon(
     loop {
         match coupon_set(scripts, cell, coupon, Some(of)).await? {
             CouponSet::OtherLife => {
-                coupon_forget(scripts, cell, coupon.id, ANY_TIME).await?;
+                let before = Forgetting::Copy { before: of.life };
+                coupon_forget(scripts, cell, coupon.id, before).await?;
             }
             CouponSet::Created { .. } | CouponSet::Updated { .. } => return Ok(true),
             CouponSet::Known | CouponSet::BelowIssued { .. } => return Ok(false),

@@ -14,7 +14,8 @@ use super::json::Json;
 use super::openapi;
 use super::path::Path;
 use super::problem::{Fault, Problem, ProblemKind};
-use crate::across::{catalogue, keys, lists};
+use crate::across::keys::ForeignKey;
+use crate::across::{catalogue, lists};
 use crate::ids::{OptionId, ProductId};
 use crate::money::{PRICE_MAX, STOCK_MAX};
 use crate::pool::Pool;
@@ -149,7 +150,10 @@ pub async fn restock(
     let ttl_ms = app.settings.idempotency_ttl_ms;
     let scope = caller.key_scope();
     let home = app.scripts.cells().home(product);
-    if keys::is_of_another_request(&app.scripts, home, scope, idempotency.as_ref(), ttl_ms).await? {
+    let foreign_key = ForeignKey::new(&app.scripts, home, scope, idempotency.as_ref());
+    if let Some(key) = foreign_key
+        && key.is_of_another_request(&app.scripts).await?
+    {
         return Err(ProblemKind::IdempotencyKeyReused.into());
     }
     let answer =
@@ -169,6 +173,9 @@ pub async fn restock(
         // It waits until they came.
         ProductRestock::Short => Err(ProblemKind::NotYetPersisted.into()),
         ProductRestock::Restocked { remaining, seen, .. } => {
+            if let Some(key) = foreign_key {
+                key.note(&app.scripts, ttl_ms).await?;
+            }
             Ok((Replay(seen), Json(Restocked { stock: remaining })))
         }
     }

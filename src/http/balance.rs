@@ -168,7 +168,7 @@ async fn refusal_of_amount(
 ) -> Result<Problem, Problem> {
     let Some(idempotency) = idempotency else { return Ok(ProblemKind::InvalidAmount.into()) };
     let cell = app.scripts.cells().of_user(user);
-    Ok(match idempotency_read(&app.scripts, cell, user, idempotency).await? {
+    Ok(match idempotency_read(&app.scripts, cell, Some(user), idempotency).await? {
         IdempotencyRead::KeyReused => ProblemKind::IdempotencyKeyReused.into(),
         // The same request was carried out under a larger limit: it cannot be told again, and nothing was charged now.
         IdempotencyRead::Unused | IdempotencyRead::Replayed { .. } => ProblemKind::InvalidAmount.into(),

@@ -117,7 +117,7 @@ pub async fn first_answer(
 ) -> Result<Option<String>, Problem> {
     let Some(idempotency) = idempotency else { return Ok(None) };
     let cell = cell_of(app, order.order_id)?;
-    match idempotency_read(&app.scripts, cell, order.user_id, idempotency).await? {
+    match idempotency_read(&app.scripts, cell, Some(order.user_id), idempotency).await? {
         IdempotencyRead::Unused => Ok(None),
         IdempotencyRead::KeyReused => Err(ProblemKind::IdempotencyKeyReused.into()),
         IdempotencyRead::Replayed { answer } => Ok(Some(answer)),

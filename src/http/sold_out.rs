@@ -213,7 +213,9 @@ pub async fn is_sold_out(
     let mut asking = Asking::now(app);
     let Some(until) = app.sold_out.knows(thing, asking) else { return Ok(false) };
     if let Some(idempotency) = idempotency {
-        match idempotency_read(&app.scripts, app.scripts.cells().of_user(user), user, idempotency).await? {
+        match idempotency_read(&app.scripts, app.scripts.cells().of_user(user), Some(user), idempotency)
+            .await?
+        {
             IdempotencyRead::Unused => {}
             IdempotencyRead::KeyReused | IdempotencyRead::Replayed { .. } => return Ok(false),
         }

@@ -32,8 +32,7 @@ pub async fn of_product(
 
 /// The same of a campaign.
 pub async fn of_coupon(pool: &MySqlPool, home: CellId, coupon: u64, seq: Seq) -> Result<Copies, sqlx::Error> {
-    // Each cell forgets by itself what ended, so nothing needs to be done in one that has.
-    let rows = sqlx::query_as("SELECT cell, home, version, 0 FROM coupons WHERE coupon_id = ?")
+    let rows = sqlx::query_as("SELECT cell, home, version, forgotten FROM coupons WHERE coupon_id = ?")
         .bind(coupon)
         .fetch_all(pool)
         .await?;

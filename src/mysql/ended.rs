@@ -9,10 +9,10 @@ use crate::time::Millis;
 /// Rows deleted in one statement, so that none holds locks for long.
 const PURGE_ROWS: u64 = 1_000;
 
-/// Listed products whose sale ended, and which were last set, before a time.
+/// Listed products that are at home in a cell and whose sale ended, and which were last set, before a time.
 pub async fn products(pool: &MySqlPool, cell: CellId, before_ms: Millis) -> Result<Vec<u64>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT product_id FROM products WHERE cell = ? AND deleted = 0 AND sale_ends_at < ? AND set_at < ?",
+        "SELECT product_id FROM products WHERE cell = ? AND home = 1 AND deleted = 0 AND sale_ends_at < ? AND set_at < ?",
     )
     .bind(cell.0)
     .bind(datetime(before_ms))
@@ -21,10 +21,10 @@ pub async fn products(pool: &MySqlPool, cell: CellId, before_ms: Millis) -> Resu
     .await
 }
 
-/// Campaigns whose issuing and use ended, and which were last set, before a time.
+/// Campaigns that are at home in a cell and whose issuing and use ended, and which were last set, before a time.
 pub async fn coupons(pool: &MySqlPool, cell: CellId, before_ms: Millis) -> Result<Vec<u64>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT coupon_id FROM coupons WHERE cell = ? AND forgotten = 0 AND ends_at < ? AND expires_at < ? \
+        "SELECT coupon_id FROM coupons WHERE cell = ? AND home = 1 AND forgotten = 0 AND ends_at < ? AND expires_at < ? \
          AND set_at < ?",
     )
     .bind(cell.0)

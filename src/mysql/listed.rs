@@ -280,6 +280,9 @@ impl State for CouponState {
             Event::CouponForgotten { .. } => {
                 if let Some(coupon) = &mut self.0 {
                     coupon.forgotten = true;
+                    if coupon.source.home {
+                        coupon.source.version = seq;
+                    }
                 }
             }
             // Of other things.

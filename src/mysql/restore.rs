@@ -320,9 +320,11 @@ pub async fn uncopied(
          AND (h.deleted = 0 OR EXISTS (SELECT 1 FROM products c WHERE c.product_id = h.product_id AND c.home = 0 \
              AND c.deleted = 0)) \
          UNION ALL \
-         SELECT 'c', h.coupon_id, h.version FROM coupons h WHERE h.cell = ? AND h.home = 1 AND h.forgotten = 0 \
-         AND ? > 1 + (SELECT COUNT(*) FROM coupons c WHERE c.coupon_id = h.coupon_id AND c.home = 0 \
-             AND c.version >= h.version)",
+         SELECT 'c', h.coupon_id, h.version FROM coupons h WHERE h.cell = ? AND h.home = 1 AND ? > 1 + (\
+             SELECT COUNT(*) FROM coupons c WHERE c.coupon_id = h.coupon_id AND c.home = 0 \
+             AND (c.version >= h.version OR (h.forgotten = 1 AND c.forgotten = 1))) \
+         AND (h.forgotten = 0 OR EXISTS (SELECT 1 FROM coupons c WHERE c.coupon_id = h.coupon_id AND c.home = 0 \
+             AND c.forgotten = 0))",
     )
     .bind(home.0)
     .bind(cells)

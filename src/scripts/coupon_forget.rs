@@ -13,10 +13,21 @@ use crate::time::Millis;
 pub enum CouponForget {
     NotFound,
     NotEnded,
+    /// It was opened again since.
+    Newer,
     Forgotten,
 }
 
-/// Takes a campaign out of a cell whose issuing and use ended before a time.
+/// Which campaign is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgetting {
+    /// In its home cell, where its issuing and use ended before that time.
+    Ended { before_ms: Millis },
+    /// A copy of what the home cell said before this event of its.
+    Copy { before: Seq },
+}
+
+/// Takes a campaign out of a cell.
 ///
 /// # Errors
 /// After [`ScriptError::Unknown`] it may be gone; calling again is safe.
@@ -24,7 +35,7 @@ pub async fn coupon_forget(
     scripts: &Scripts,
     cell: CellId,
     coupon: CouponId,
-    ended_before_ms: Millis,
+    forgetting: Forgetting,
 ) -> Result<CouponForget, ScriptError> {
     let pool = Pool::Coupon(coupon);
     let extra_keys = [
@@ -34,12 +45,18 @@ pub async fn coupon_forget(
         keys::gifts(cell),
         keys::quota(cell, pool),
         keys::asks(cell, pool),
+        keys::uncopied(cell),
     ];
-    let args = [coupon.to_string(), ended_before_ms.to_string()];
+    let (ended_before, before) = match forgetting {
+        Forgetting::Ended { before_ms } => (before_ms.to_string(), String::new()),
+        Forgetting::Copy { before } => (String::new(), before.to_string()),
+    };
+    let args = [coupon.to_string(), ended_before, before];
     let reply = scripts.call(Script::CouponForget, cell, &extra_keys, &args).await?;
     match reply.outcome {
         "NOT_FOUND" => Ok(CouponForget::NotFound),
         "NOT_ENDED" => Ok(CouponForget::NotEnded),
+        "NEWER" => Ok(CouponForget::Newer),
         "FORGOTTEN" => {
             scripts.acknowledge(cell, reply.epoch, reply.int(1)? as Seq)?;
             Ok(CouponForget::Forgotten)

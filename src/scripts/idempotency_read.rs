@@ -18,14 +18,14 @@ pub enum IdempotencyRead {
     },
 }
 
-/// Reads the record of a user's key.
+/// Reads the record of a key. `scope`: whose it is; `None`: an administrator's.
 pub async fn idempotency_read(
     scripts: &Scripts,
     cell: CellId,
-    user: UserId,
+    scope: Option<UserId>,
     idempotency: &Idempotency,
 ) -> Result<IdempotencyRead, ScriptError> {
-    let key = keys::idempotency(cell, Some(user), &idempotency.key);
+    let key = keys::idempotency(cell, scope, &idempotency.key);
     let args = [idempotency.fingerprint.as_str()];
     let reply = scripts.call(Script::IdempotencyRead, cell, &[key], &args).await?;
     match reply.outcome {

@@ -24,7 +24,7 @@ pub enum ProductDelete {
 pub enum Deletion {
     /// In its home cell, where an administrator wants it gone.
     Asked,
-    /// Where its sale ended before that time.
+    /// In its home cell, where its sale ended before that time.
     Ended { before_ms: Millis },
     /// A copy of what the home cell said before this event of its.
     Copy { before: Seq },
@@ -47,12 +47,12 @@ pub async fn product_delete(
         keys::gifts(cell),
         keys::uncopied(cell),
     ];
-    let (ended_before, before, is_home) = match deletion {
-        Deletion::Asked => (String::new(), String::new(), "1"),
-        Deletion::Ended { before_ms } => (before_ms.to_string(), String::new(), ""),
-        Deletion::Copy { before } => (String::new(), before.to_string(), ""),
+    let (ended_before, before) = match deletion {
+        Deletion::Asked => (String::new(), String::new()),
+        Deletion::Ended { before_ms } => (before_ms.to_string(), String::new()),
+        Deletion::Copy { before } => (String::new(), before.to_string()),
     };
-    let args = [product.to_string(), ended_before, before, is_home.to_owned()];
+    let args = [product.to_string(), ended_before, before];
     let reply = scripts.call(Script::ProductDelete, cell, &extra_keys, &args).await?;
     match reply.outcome {
         "NOT_FOUND" => Ok(ProductDelete::NotFound),

@@ -14,6 +14,7 @@ use crate::mysql::copies::{self, Copies};
 use crate::scripts::ScriptError;
 use crate::scripts::copies_due::{Change, copies_due};
 use crate::scripts::copies_made::copies_made;
+use crate::scripts::coupon_forget::{Forgetting, coupon_forget};
 use crate::scripts::coupon_list::coupon_to_copy;
 use crate::scripts::product_delete::{Deletion, product_delete};
 use crate::scripts::product_list::product_to_copy;
@@ -79,13 +80,15 @@ async fn copy(worker: &Worker, home: CellId, change: Change) -> Result<(), CopyE
                 try_join_all(others.iter().map(|it| product_delete(scripts, *it, id, deletion))).await?;
             }
         },
-        // One that is over leaves each cell by itself.
-        Change::Coupon(id, _) => match coupon_to_copy(scripts, home, id).await? {
+        Change::Coupon(id, seq) => match coupon_to_copy(scripts, home, id).await? {
             Some((coupon, of)) => {
                 let coupon = catalogue::coupon_description(coupon);
                 try_join_all(others.iter().map(|it| copy_coupon(scripts, *it, &coupon, of))).await?;
             }
-            None => drop(copies_made(scripts, home, change).await?),
+            None => {
+                let forgetting = Forgetting::Copy { before: seq };
+                try_join_all(others.iter().map(|it| coupon_forget(scripts, *it, id, forgetting))).await?;
+            }
         },
     }
     Ok(())

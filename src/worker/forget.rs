@@ -13,7 +13,7 @@ use crate::mysql::ended;
 use crate::ranking::HOUR_MS;
 use crate::scripts::ScriptError;
 use crate::scripts::clock_read::clock_read;
-use crate::scripts::coupon_forget::{CouponForget, coupon_forget};
+use crate::scripts::coupon_forget::{CouponForget, Forgetting, coupon_forget};
 use crate::scripts::product_delete::{Deletion, ProductDelete, product_delete};
 use crate::scripts::ranking_roll::ranking_roll;
 
@@ -66,7 +66,7 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
     }
 }
 
-/// Takes ended sales and campaigns of a cell out of Redis, and idempotency rows that are over out of MySQL.
+/// Takes ended sales and campaigns out of their home cell in Redis, whence their copies follow, and idempotency rows that are over out of MySQL.
 pub async fn forget(worker: &Worker, cell: CellId) -> Result<Forgotten, ForgetError> {
     let Worker { scripts, mysql, settings, .. } = worker;
     let now_ms = clock_read(scripts, cell).await?;
@@ -80,10 +80,11 @@ pub async fn forget(worker: &Worker, cell: CellId) -> Result<Forgotten, ForgetEr
             ProductDelete::NotFound | ProductDelete::NotEnded | ProductDelete::Newer => {}
         }
     }
+    let ended = Forgetting::Ended { before_ms: ended_before_ms };
     for id in ended::coupons(mysql, cell, ended_before_ms).await? {
-        match coupon_forget(scripts, cell, CouponId::new(id)?, ended_before_ms).await? {
+        match coupon_forget(scripts, cell, CouponId::new(id)?, ended).await? {
             CouponForget::Forgotten => gone.coupons += 1,
-            CouponForget::NotFound | CouponForget::NotEnded => {}
+            CouponForget::NotFound | CouponForget::NotEnded | CouponForget::Newer => {}
         }
     }
     let over_ms = now_ms - settings.idempotency_ttl_ms as i64 - RECORD_MARGIN_MS;

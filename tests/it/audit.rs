@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use firstcome::app::Role;
 use firstcome::audit::{self, AuditReport};
 use firstcome::ids::CouponId;
-use firstcome::scripts::coupon_forget::{CouponForget, coupon_forget};
+use firstcome::scripts::coupon_forget::{CouponForget, Forgetting, coupon_forget};
 use futures::future::join_all;
 use redis::aio::MultiplexedConnection;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::cell_dump::connect;
-use super::test_app::{Answer, CELL, TestApp};
+use super::test_app::{Answer, TestApp};
 
 async fn open_coupon(app: &TestApp, coupon: u64, quantity: u32) {
     let body = json!({"name": "A coupon", "discount": {"kind": "fixed", "value": 30}, "quantity": quantity,
@@ -27,7 +27,8 @@ async fn open_coupon(app: &TestApp, coupon: u64, quantity: u32) {
 async fn forget(app: &TestApp, coupon: u64) {
     let year_2999_ms = 32_500_000_000_000;
     let id = CouponId::new(coupon).unwrap();
-    let outcome = coupon_forget(&app.connections().scripts, CELL, id, year_2999_ms).await.unwrap();
+    let (scripts, ended) = (&app.connections().scripts, Forgetting::Ended { before_ms: year_2999_ms });
+    let outcome = coupon_forget(scripts, scripts.cells().coupon_home(id), id, ended).await.unwrap();
     assert_eq!(outcome, CouponForget::Forgotten);
 }
 

@@ -33,12 +33,13 @@ const NOT_COVERED: [(Script, &str); 15] = [
 const SEVERAL: &str = "with several cells only; tests/it/cells compares those";
 
 /// Outcomes that no sequence comes to.
-const CANNOT_OCCUR: [(Script, &str, &str); 7] = [
+const CANNOT_OCCUR: [(Script, &str, &str); 8] = [
     (Script::ProductSet, "TOO_MANY_OPTIONS", "takes more than 1,000 options in one product's life"),
     (Script::ProductSet, "KNOWN", SEVERAL),
     (Script::ProductSet, "OTHER_LIFE", SEVERAL),
     (Script::ProductDelete, "NEWER", SEVERAL),
     (Script::ProductRestock, "SHORT", SEVERAL),
+    (Script::CouponForget, "NEWER", SEVERAL),
     (Script::CouponSet, "KNOWN", SEVERAL),
     (Script::CouponSet, "OTHER_LIFE", SEVERAL),
 ];

@@ -10,7 +10,7 @@ use firstcome::ids::OptionId;
 use firstcome::order::{OrderItem, merge_items};
 use firstcome::scripts::balance_get::balance_get;
 use firstcome::scripts::clock_read::clock_read;
-use firstcome::scripts::coupon_forget::coupon_forget;
+use firstcome::scripts::coupon_forget::{Forgetting, coupon_forget};
 use firstcome::scripts::coupon_list::coupon_list;
 use firstcome::scripts::coupon_set::coupon_set;
 use firstcome::scripts::events_read::events_read;
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
             Operation::ForgetCoupon { coupon, ended_ago_ms } => {
                 let (coupon, before_ms) = (coupon_id(coupon), self.model.now_ms - ended_ago_ms);
                 let told = self.model.coupon_forget(coupon, before_ms);
-                self.check(coupon_forget(scripts, CELL, coupon, before_ms).await, told)
+                self.check(coupon_forget(scripts, CELL, coupon, Forgetting::Ended { before_ms }).await, told)
             }
             Operation::Place { user: id, items, coupon, later, key } => {
                 let items: Vec<OrderItem> = items
@@ -205,7 +205,7 @@ impl<'a> Run<'a> {
                     asked.fingerprint = Fingerprint::of("", "", b"");
                 }
                 let told = self.model.idempotency_read(scope, &asked);
-                self.check(idempotency_read(scripts, CELL, scope, &asked).await, told)
+                self.check(idempotency_read(scripts, CELL, Some(scope), &asked).await, told)
             }
             Operation::LookAtOrder { order } => {
                 let order = self.model.find(order);
