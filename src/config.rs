@@ -2,8 +2,10 @@
 //!
 //! A wrong value stops the start with the key, the value and what is allowed.
 
+mod address;
 mod allowed;
 mod authorities;
+mod cluster_url;
 mod list;
 mod secret;
 mod sentinel_url;
@@ -17,10 +19,12 @@ use self::allowed::{RANGES, allowed, keys};
 use crate::cell::Cells;
 use crate::money::Amount;
 
+pub use address::Address;
 pub use authorities::Authorities;
+pub use cluster_url::ClusterUrl;
 pub use list::{List, Network, Origin};
 pub use secret::{Passphrase, Secret};
-pub use sentinel_url::{Address, SentinelUrl};
+pub use sentinel_url::SentinelUrl;
 
 /// All settings. Each is also read from `FIRSTCOME_<NAME>`; only `app` hands them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +53,8 @@ pub struct Settings {
 
     /// `redis://[user:password@]host:port/[db]`, or `rediss://` for TLS, with the server's certificate verified. Or
     /// `redis+sentinel://[user:password@]host:port,host:port/name[/db]` (`rediss+sentinel://`): Sentinels, and the name
-    /// under which they know the primary; `?sentinel_user=…&sentinel_password=…` are for them.
+    /// under which they know the primary; `?sentinel_user=…&sentinel_password=…` are for them. Or several `redis://` (or
+    /// `rediss://`) with commas between them: nodes of a Redis Cluster.
     pub redis_url: Secret,
     /// `mysql://user[:password]@host:port/database`; the database must exist. `?ssl-mode=VERIFY_IDENTITY` for TLS with
     /// the server's certificate verified.
@@ -329,6 +334,9 @@ impl Settings {
             return refuse("redis_url", format!("{}: a fragment", self.redis_url));
         }
         if let Some(Err(why)) = SentinelUrl::parse(self.redis_url.expose()) {
+            return refuse("redis_url", format!("{}: {why}", self.redis_url));
+        }
+        if let Some(Err(why)) = ClusterUrl::parse(self.redis_url.expose()) {
             return refuse("redis_url", format!("{}: {why}", self.redis_url));
         }
         // The library passes over what it does not know, and so over a wish for TLS in other words.

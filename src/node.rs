@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use sqlx::mysql::MySqlPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -133,8 +134,9 @@ impl Node {
             metrics::gauge!("firstcome_audit_finished_timestamp_seconds").set(finished);
         }
         let mut all_open = true;
-        for view in &views {
-            let gate = self.gate(view).await;
+        // At once: where one server hangs, only its own cells wait for it.
+        let gates = join_all(views.iter().map(|it| self.gate(it))).await;
+        for (view, gate) in views.iter().zip(gates) {
             all_open &= gate == Gate::Open;
             let label = view.cell.to_string();
             metrics::gauge!("firstcome_gate_open", "cell" => label.clone())

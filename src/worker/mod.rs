@@ -3,6 +3,7 @@
 
 mod expire;
 mod forget;
+pub mod moving;
 mod persist;
 mod publish;
 mod rebuild;
