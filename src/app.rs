@@ -20,6 +20,7 @@ use crate::durability;
 use crate::http::{self, AppState, SharedReads, SoldOut};
 use crate::identity::{Tokens, is_well_known};
 use crate::memory;
+use crate::mysql::cells::CellsError;
 use crate::mysql::{self, cells};
 use crate::node::Node;
 use crate::rabbitmq;
@@ -62,9 +63,12 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
         .with_context(|| {
             format!("cannot connect to MySQL at {} (did `firstcome migrate` run?)", settings.mysql_url)
         })?;
-    cells::prepare(&mysql, settings.cells(), settings.stream_bound())
-        .await
-        .context("the database is not ready (did `firstcome migrate` run?)")?;
+    cells::prepare(&mysql, settings.cells(), settings.stream_bound()).await.map_err(|error| match error {
+        CellsError::OtherCount { .. } => anyhow::Error::from(error),
+        CellsError::Mysql(_) => {
+            anyhow::Error::from(error).context("the database is not ready (did `firstcome migrate` run?)")
+        }
+    })?;
     let redis = Redis::new(
         settings.redis_url.expose(),
         &settings.tls_ca_file,

@@ -326,20 +326,25 @@ fn tell(cell: CellId, outcome: &RecoverOutcome) {
 
 async fn list_cells(connections: &Connections) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table.set_header(["cell", "state", "epoch", "persisted", "lost events"]);
+    let cluster = connections.scripts.cluster();
+    let mut header = vec!["cell", "state", "epoch", "persisted", "lost events"];
+    header.extend(cluster.map(|_| "server"));
+    table.set_header(header);
     for row in cells::read_all(&connections.mysql).await? {
         let view = row.view;
         let state = match view.state {
             CellState::Open => "open".to_owned(),
             CellState::Closed { reason } => format!("closed: {reason}"),
         };
-        table.add_row([
+        let mut cells = vec![
             view.cell.to_string(),
             state,
             view.epoch.to_string(),
             view.persisted.to_string(),
             view.lost_events.to_string(),
-        ]);
+        ];
+        cells.extend(cluster.map(|it| it.address(view.cell).map_or("none".to_owned(), |it| it.to_string())));
+        table.add_row(cells);
     }
     println!("{table}");
     Ok(())

@@ -24,11 +24,12 @@ impl ClusterUrl {
         Self::is_list(text).then(|| Self::parse_list(text))
     }
 
-    /// Whether a URL names several servers. A comma in front of an `@` is one of a password.
+    /// Whether a URL names several servers. Any other comma in front of an `@` is one of a password.
     pub(super) fn is_list(text: &str) -> bool {
         let Some(("redis" | "rediss", rest)) = text.split_once("://") else { return false };
         let behind_credentials = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
-        rest.contains(",redis://") || rest.contains(",rediss://") || behind_credentials.contains(',')
+        [",redis://", ",rediss://", "/,"].iter().any(|it| rest.contains(it))
+            || behind_credentials.contains(',')
     }
 
     fn parse_list(text: &str) -> Result<Self, &'static str> {
@@ -58,7 +59,8 @@ impl ClusterUrl {
             if !matches!(path, "" | "0") {
                 return Err("a cluster has one database, and no parameters");
             }
-            let node = Address::parse(authority, REDIS_PORT).ok_or("a node is no host and port")?;
+            let node = Address::parse(authority, REDIS_PORT)
+                .ok_or("a node is no host and port (a comma in a password is written %2C)")?;
             if nodes.contains(&node) {
                 return Err("a node is there twice");
             }

@@ -15,7 +15,7 @@ use redis::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::{Doubt, SaysOtherwise};
+use super::cluster::{NodeConnection, Standing};
 use super::follow::Following;
 use super::sentinel::Sentinels;
 use crate::config::{Authorities, ClusterUrl, SentinelUrl};
@@ -44,7 +44,7 @@ enum Place {
     /// The server that Sentinels name at the moment of connecting.
     Named(Sentinels),
     /// One server of a cluster, whatever it has become.
-    Node(Box<redis::Client>, Doubt),
+    Node(Box<redis::Client>, Standing),
 }
 
 /// The connection of the hot path.
@@ -55,13 +55,6 @@ pub enum SharedConnection {
     Node(NodeConnection),
 }
 
-/// The connection of the hot path to one server of a cluster.
-#[derive(Clone, Debug)]
-pub struct NodeConnection {
-    manager: ConnectionManager,
-    doubt: Doubt,
-}
-
 impl SharedConnection {
     /// Sends commands together; one answer for each, in their order. A refusal of one command is its answer
     /// ([`Value::ServerError`]); after an error none, some or all of them may have run.
@@ -69,11 +62,7 @@ impl SharedConnection {
         match self {
             Self::Fixed(manager) => manager.clone().send_packed_commands(commands, 0, commands.len()).await,
             Self::Following(following) => following.send(commands).await,
-            Self::Node(NodeConnection { manager, doubt }) => {
-                let sent = manager.clone().send_packed_commands(commands, 0, commands.len()).await;
-                doubt.weigh(&sent);
-                sent
-            }
+            Self::Node(node) => node.send(commands).await,
         }
     }
 }
@@ -105,14 +94,14 @@ impl RedisServer {
         Ok(Self { place, reply_timeout })
     }
 
-    /// One server of a cluster. What it says of slots that are elsewhere raises `doubt`.
+    /// One server of a cluster.
     pub(super) fn of_cluster(
         url: &str,
         authorities: &Authorities,
         reply_timeout: Duration,
-        doubt: Doubt,
+        standing: Standing,
     ) -> Result<Self, RedisError> {
-        let place = Place::Node(Box::new(client(url, authorities, |it| it)?), doubt);
+        let place = Place::Node(Box::new(client(url, authorities, |it| it)?), standing);
         Ok(Self { place, reply_timeout })
     }
 
@@ -133,12 +122,12 @@ impl RedisServer {
 
     /// The same to one server of a cluster, which may be away for now: it connects with the first command.
     pub(super) fn lazy_connection(&self) -> Result<SharedConnection, RedisError> {
-        let Place::Node(client, doubt) = &self.place else {
+        let Place::Node(client, standing) = &self.place else {
             return Err((ErrorKind::InvalidClientConfig, "no server of a cluster").into());
         };
         let config = self.manager_config();
         let manager = ConnectionManager::new_lazy_with_config(redis::Client::clone(client), config)?;
-        Ok(SharedConnection::Node(NodeConnection { manager, doubt: doubt.clone() }))
+        Ok(SharedConnection::Node(NodeConnection::new(manager, standing.clone())))
     }
 
     fn manager_config(&self) -> ConnectionManagerConfig {
@@ -162,12 +151,12 @@ impl RedisServer {
             Place::Fixed(client) => {
                 Ok(OwnConnection { connection: connect(client, &config).await?, watch: Watch::Nobody })
             }
-            Place::Node(client, doubt) => {
+            Place::Node(client, standing) => {
                 let connected = connect(client, &config).await;
                 if connected.is_err() {
-                    doubt.raise();
+                    standing.failed();
                 }
-                Ok(OwnConnection { connection: connected?, watch: Watch::Cluster(doubt.clone()) })
+                Ok(OwnConnection { connection: connected?, watch: Watch::Cluster(standing.clone()) })
             }
             Place::Named(sentinels) => sentinels.connect(&config).await,
         }
@@ -215,7 +204,8 @@ impl managed::Manager for RedisServer {
     }
 }
 
-/// A connection to one server. Behind Sentinels it ends, what is on its way included, when they name another one.
+/// A connection to one server. Behind Sentinels, or in a cluster, it ends, what is on its way included, when another one
+/// has taken its place.
 #[derive(Clone, Debug)]
 pub struct OwnConnection {
     connection: MultiplexedConnection,
@@ -228,8 +218,8 @@ enum Watch {
     Nobody,
     /// Ends the connection.
     Sentinels(CancellationToken),
-    /// Hears what the server refuses.
-    Cluster(Doubt),
+    /// Hears what the server refuses, and ends the connection when it has no cell any more.
+    Cluster(Standing),
 }
 
 impl OwnConnection {
@@ -240,7 +230,11 @@ impl OwnConnection {
 
     /// Whether another server is the primary by now.
     pub(super) fn has_moved(&self) -> bool {
-        matches!(&self.watch, Watch::Sentinels(moved) if moved.is_cancelled())
+        match &self.watch {
+            Watch::Nobody => false,
+            Watch::Sentinels(moved) => moved.is_cancelled(),
+            Watch::Cluster(standing) => standing.has_left(),
+        }
     }
 
     /// Whether another server can take this one's place, since Sentinels or a cluster watch over it.
@@ -271,16 +265,6 @@ async fn unless_moved<T: Answers>(
     ended
 }
 
-/// What a call gives; the map of the cluster is doubted where that says so.
-async fn weighed<T: SaysOtherwise>(
-    doubt: &Doubt,
-    call: impl Future<Output = Result<T, RedisError>>,
-) -> Result<T, RedisError> {
-    let ended = call.await;
-    doubt.weigh(&ended);
-    ended
-}
-
 /// Answers as they come, refusals among them.
 trait Answers {
     /// Whether the server refused a write because it is a replica.
@@ -306,7 +290,7 @@ impl ConnectionLike for OwnConnection {
         match watch {
             Watch::Nobody => call,
             Watch::Sentinels(moved) => unless_moved(moved, call).boxed(),
-            Watch::Cluster(doubt) => weighed(doubt, call).boxed(),
+            Watch::Cluster(standing) => standing.weighed(call).boxed(),
         }
     }
 
@@ -321,7 +305,7 @@ impl ConnectionLike for OwnConnection {
         match watch {
             Watch::Nobody => call,
             Watch::Sentinels(moved) => unless_moved(moved, call).boxed(),
-            Watch::Cluster(doubt) => weighed(doubt, call).boxed(),
+            Watch::Cluster(standing) => standing.weighed(call).boxed(),
         }
     }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use firstcome::cell::CellId;
 use firstcome::config::Authorities;
+use firstcome::dev::PrivateRedis;
 use firstcome::scripts::connect::RedisServer;
 use firstcome::scripts::servers::Redis;
 use futures::future::join_all;
 use reqwest::StatusCode;
+use rustix::process::{Pid, Signal};
 
 use super::test_app::eventually;
 use super::test_cluster::{
@@ -57,6 +59,26 @@ async fn cells_are_spread_over_the_servers() {
 /// counted as lost, and nothing is there twice. Then the old primary comes back, as a replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_primary_is_replaced() {
+    is_replaced(Fault::Killed).await;
+}
+
+/// The same with a primary that stands still, and goes on later as if nothing had been.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_primary_is_replaced() {
+    is_replaced(Fault::Frozen).await;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Killed,
+    Frozen,
+}
+
+fn signal(server: &PrivateRedis, signal: Signal) {
+    rustix::process::kill_process(Pid::from_raw(server.pid() as i32).unwrap(), signal).unwrap();
+}
+
+async fn is_replaced(fault: Fault) {
     let mut cluster = start_cluster(true).await;
     let app = start_engine(&cluster).await;
     let users = users(&app).await;
@@ -67,14 +89,17 @@ async fn a_killed_primary_is_replaced() {
     let chargers = join_all(users.iter().map(|it| charge_on(&app, *it, &stop, &told)));
     let failover = async {
         wait_for_charges(&told, &cells).await;
-        drain(&app, (0..CELLS).map(CellId)).await;
+        eventually!(!stored_keys(&app).await.is_empty());
         let persisted: Vec<String> = stored_keys(&app).await;
         let mut epochs = Vec::new();
         for cell in &cells {
             epochs.push(epoch(&app, *cell).await);
         }
         let clock = std::time::Instant::now();
-        cluster.servers[dead].kill().await;
+        match fault {
+            Fault::Killed => drop(cluster.servers[dead].kill().await),
+            Fault::Frozen => signal(&cluster.servers[dead], Signal::STOP),
+        }
         // Nobody has taken its place yet.
         wait_for_charges(&told, &others).await;
         println!("others sell after {:?}", clock.elapsed());

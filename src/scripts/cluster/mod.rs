@@ -6,16 +6,19 @@
 
 pub mod moving;
 pub mod slots;
+mod standing;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::stream::{FuturesUnordered, StreamExt};
-use redis::{RedisError, Value};
-use tokio::sync::{Notify, oneshot};
+use redis::RedisError;
+use tokio::sync::oneshot;
 
 use self::slots::{SlotMap, slot_of_cell};
+use self::standing::Doubt;
+pub(super) use self::standing::{NodeConnection, Standing};
 use super::batch::{Answer, Batches};
 use super::connect::{BulkPool, OwnConnection, RedisServer};
 use super::sentinel::unreachable;
@@ -51,49 +54,6 @@ struct Shared {
     doubt: Doubt,
 }
 
-/// Wakes who reads the map, before its time.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Doubt(Arc<Notify>);
-
-impl Doubt {
-    pub fn raise(&self) {
-        self.0.notify_one();
-    }
-
-    /// Doubts the map where a call says that it is old.
-    pub fn weigh<T: SaysOtherwise>(&self, ended: &Result<T, RedisError>) {
-        let is_doubtful = match ended {
-            Ok(answer) => answer.says_otherwise(),
-            Err(error) => error.is_io_error() || error.code().is_some_and(is_of_another_map),
-        };
-        if is_doubtful {
-            self.raise();
-        }
-    }
-}
-
-/// Answers as they come, refusals among them.
-pub(super) trait SaysOtherwise {
-    /// Whether the server says that a slot is not, or no longer, its own.
-    fn says_otherwise(&self) -> bool;
-}
-
-impl SaysOtherwise for Value {
-    fn says_otherwise(&self) -> bool {
-        matches!(self, Value::ServerError(refusal) if is_of_another_map(refusal.code()))
-    }
-}
-
-impl SaysOtherwise for Vec<Value> {
-    fn says_otherwise(&self) -> bool {
-        self.iter().any(SaysOtherwise::says_otherwise)
-    }
-}
-
-fn is_of_another_map(code: &str) -> bool {
-    matches!(code, "MOVED" | "CLUSTERDOWN" | "READONLY" | "MASTERDOWN")
-}
-
 /// Where each cell is, by the newest map.
 #[derive(Default)]
 struct Routes {
@@ -105,6 +65,7 @@ struct Routes {
 /// One server that has cells.
 struct Node {
     address: Address,
+    standing: Standing,
     server: RedisServer,
     batches: Batches,
     bulk: BulkPool,
@@ -188,7 +149,7 @@ impl Cluster {
     /// Every server of the newest map, replicas among them.
     pub fn all_servers(&self) -> Result<Vec<(Address, RedisServer)>, RedisError> {
         let routes = self.shared.routes.load();
-        routes.map.nodes.iter().map(|it| Ok((it.clone(), self.shared.server(it)?))).collect()
+        routes.map.nodes.iter().map(|it| Ok((it.clone(), self.server_at(it)?))).collect()
     }
 
     /// The servers that have slots.
@@ -203,7 +164,7 @@ impl Cluster {
 
     /// A server of this address, of the cluster or not.
     pub fn server_at(&self, address: &Address) -> Result<RedisServer, RedisError> {
-        self.shared.server(address)
+        self.shared.server(address, Standing::new(self.shared.doubt.clone()))
     }
 
     pub fn url(&self) -> &ClusterUrl {
@@ -217,9 +178,15 @@ impl Cluster {
 }
 
 impl Shared {
-    fn server(&self, address: &Address) -> Result<RedisServer, RedisError> {
-        let url = self.url.node_url(address);
-        RedisServer::of_cluster(&url, &self.authorities, self.reply_timeout, self.doubt.clone())
+    fn server(&self, address: &Address, standing: Standing) -> Result<RedisServer, RedisError> {
+        RedisServer::of_cluster(&self.url.node_url(address), &self.authorities, self.reply_timeout, standing)
+    }
+
+    fn node(&self, address: &Address) -> Result<Node, RedisError> {
+        let standing = Standing::new(self.doubt.clone());
+        let server = self.server(address, standing.clone())?;
+        let (batches, bulk) = (Batches::start(server.lazy_connection()?), server.pool());
+        Ok(Node { address: address.clone(), standing, server, batches, bulk })
     }
 
     /// Asks the node that answered last; where it says anything new, or nothing is kept, asks all that are known.
@@ -251,7 +218,8 @@ impl Shared {
             .into_iter()
             .map(|address| async move {
                 let answer = async {
-                    let mut connection = self.server(&address)?.own_connection().await?;
+                    let mut connection =
+                        self.server(&address, Standing::new(self.doubt.clone()))?.own_connection().await?;
                     let map = slots_of(&mut connection, &address).await?;
                     Ok((map, connection))
                 };
@@ -315,7 +283,7 @@ impl Shared {
             let node = match nodes.iter().find(|it| it.address == *address) {
                 Some(node) => node.clone(),
                 None => {
-                    let node = Arc::new(Node::at(address, self.server(address)?)?);
+                    let node = Arc::new(self.node(address)?);
                     nodes.push(node.clone());
                     node
                 }
@@ -326,15 +294,11 @@ impl Shared {
             }
             cells.push(Some(node));
         }
+        let is_left = |it: &&Arc<Node>| !cells.iter().flatten().any(|other| Arc::ptr_eq(it, other));
+        let left: Vec<Arc<Node>> = before.cells.iter().flatten().filter(is_left).cloned().collect();
         self.routes.store(Arc::new(Routes { map, cells }));
+        left.iter().for_each(|it| it.standing.leave());
         Ok(())
-    }
-}
-
-impl Node {
-    fn at(address: &Address, server: RedisServer) -> Result<Self, RedisError> {
-        let batches = Batches::start(server.lazy_connection()?);
-        Ok(Self { address: address.clone(), bulk: server.pool(), server, batches })
     }
 }
 
@@ -344,15 +308,19 @@ async fn slots_of(connection: &mut OwnConnection, asked: &Address) -> Result<Slo
 }
 
 async fn follow(shared: Weak<Shared>, doubt: Doubt, mut kept: Option<(Address, OwnConnection)>) {
-    let mut failed = false;
+    let (mut failed, mut pause) = (false, ALERT);
     loop {
-        let is_doubtful = tokio::time::timeout(CALM, doubt.0.notified()).await.is_ok();
+        let is_doubtful = doubt.is_raised_within(CALM).await;
         let Some(shared) = shared.upgrade() else { return };
+        let before = shared.routes.load_full();
         if is_doubtful {
             // It may be the one that is wrong.
             kept = None;
         }
         let looked = shared.look(&mut kept).await;
+        // A server that is away for long has all nodes asked less often.
+        let is_news = !shared.routes.load().map.agrees_with(&before.map);
+        pause = if is_news || !is_doubtful { ALERT } else { (pause * 2).min(CALM / 2) };
         drop(shared);
         match &looked {
             Ok(()) if failed => tracing::info!("the cluster says again where its slots are"),
@@ -360,6 +328,6 @@ async fn follow(shared: Weak<Shared>, doubt: Doubt, mut kept: Option<(Address, O
             Ok(()) | Err(_) => {}
         }
         failed = looked.is_err();
-        tokio::time::sleep(ALERT).await;
+        tokio::time::sleep(pause).await;
     }
 }
