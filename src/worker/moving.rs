@@ -92,14 +92,15 @@ pub async fn move_cell(
     let mut target = Seat::of(cluster, to, slot).await.map_err(at(to))?;
     let primaries = cluster.primaries();
     let owner = cluster.primary(slot).ok_or(MoveError::NoOwner(slot))?;
-    if !target.is_primary || !knows(cluster, &owner, &target.id).await.map_err(at(&owner))? {
-        return Err(MoveError::NoPrimary(to.clone()));
-    }
+    // The servers know each other by other names, perhaps, than the caller does.
+    let known = known_as(cluster, &owner, &target.id).await.map_err(at(&owner))?;
+    let Some(to) = &known.filter(|_| target.is_primary) else { return Err(MoveError::NoPrimary(to.clone())) };
     let together: Vec<CellId> = worker.scripts.cells().all().filter(|it| slot_of_cell(*it) == slot).collect();
     // Whoever sends the slot may have given it away already, and not heard of it.
     let mut source = None;
-    for address in primaries.iter().filter(|it| *it != to) {
+    for address in &primaries {
         match Seat::of(cluster, address, slot).await {
+            Ok(seat) if seat.id == target.id => {}
             Ok(seat) if seat.is_owner || seat.migrates_to.is_some() => source = Some(seat),
             Ok(_) => {}
             // The others can do without it, unless it is the one.
@@ -117,16 +118,19 @@ pub async fn move_cell(
     let locks = close_all(worker, &together, to).await?;
     let mut keys = 0;
     if let Some(source) = &mut source {
-        for cell in &together {
-            persist_all(worker, *cell).await?;
-        }
         let from = source.address.clone();
+        // One that is on its way has its mark, and its keys are not all here.
+        let is_first = source.is_owner && source.migrates_to.is_none();
+        for cell in together.iter().filter(|_| is_first) {
+            persist_all(worker, *cell).await?;
+            source.mark(*cell).await.map_err(at(&from))?;
+        }
         if !target.is_owner {
             Seat::announce(source, &mut target, slot).await.map_err(at(&from))?;
         }
         progress.begin(source.keys_left(slot).await.map_err(at(&from))?);
         loop {
-            let sent = source.send_keys(cluster, slot, to).await.map_err(at(&from))?;
+            let sent = source.send_keys(cluster, slot, &together, to).await.map_err(at(&from))?;
             if sent == 0 {
                 break;
             }
@@ -147,7 +151,10 @@ pub async fn move_cell(
             tracing::warn!(server = %address, slot, %error, "a server of the cluster was not told of the move");
         }
     }
-    wait_until_known(cluster, slot, to).await?;
+    wait_until_known(cluster, slot, &target.id).await?;
+    for cell in &together {
+        target.unmark(*cell).await.map_err(at(to))?;
+    }
     drop(locks);
     open_all(worker, slot, keys, together, progress).await
 }
@@ -203,11 +210,14 @@ async fn persist_all(worker: &Worker, cell: CellId) -> Result<(), MoveError> {
     }
 }
 
-async fn wait_until_known(cluster: &Cluster, slot: u16, to: &Address) -> Result<(), MoveError> {
+/// Waits until most of the servers say that this one has the slot.
+async fn wait_until_known(cluster: &Cluster, slot: u16, id: &str) -> Result<(), MoveError> {
     let began = Instant::now();
     loop {
-        // Most of the servers say so.
-        if cluster.refresh().await.is_ok() && cluster.primary(slot).as_ref() == Some(to) {
+        if cluster.refresh().await.is_ok()
+            && let Some(address) = cluster.primary(slot)
+            && Seat::of(cluster, &address, slot).await.is_ok_and(|it| it.id == id)
+        {
             return Ok(());
         }
         if began.elapsed() > AGREEMENT {
@@ -237,11 +247,22 @@ async fn open_all(
     Ok(Moved { slot, keys, cells: opened })
 }
 
-/// Whether a server knows another one.
-async fn knows(cluster: &Cluster, address: &Address, id: &str) -> Result<bool, redis::RedisError> {
+/// Where a server finds another one; `None`: it does not know it.
+async fn known_as(
+    cluster: &Cluster,
+    address: &Address,
+    id: &str,
+) -> Result<Option<Address>, redis::RedisError> {
     let mut connection = cluster.server_at(address)?.own_connection().await?;
     let nodes: String = redis::cmd("CLUSTER").arg("NODES").query_async(&mut connection).await?;
-    Ok(nodes.lines().any(|it| it.split(' ').next() == Some(id)))
+    let places = nodes.lines().filter_map(|it| it.strip_prefix(id)?.strip_prefix(' ')?.split('@').next());
+    // An IPv6 address stands there without brackets.
+    let parsed = places.filter_map(|it| {
+        let (host, port) = it.rsplit_once(':')?;
+        let host = if host.is_empty() { address.host.clone() } else { host.to_owned() };
+        Some(Address { host, port: port.parse().ok()? })
+    });
+    Ok(parsed.into_iter().next())
 }
 
 /// Where the server of this id is; the id itself where none answers to it.

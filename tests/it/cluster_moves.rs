@@ -63,6 +63,10 @@ async fn a_cell_moves_while_the_others_sell() {
         for step in [1, 2, 3] {
             wait_for_charges(&told, &everyone()).await;
             let (to, before) = ((began + step) % 3, epoch(&app, CELL).await);
+            // One that was just kept is in doubt, until the file was written anew.
+            let mark = format!("{{c{CELL}}}:suspect");
+            let from = server_of(&app, &cluster, CELL);
+            eventually!(cluster.ask::<u8>(from, &["EXISTS", &mark]).await.is_ok_and(|it| it == 0));
             let place = address_of(&cluster, to);
             let others_sell = wait_for_charges(&told, &others);
             let moved = tokio::join!(move_cell(&worker, CELL, &place, &Silent), others_sell);
@@ -72,6 +76,7 @@ async fn a_cell_moves_while_the_others_sell() {
             eventually!(epoch(&app, CELL).await > before);
             wait_for_charges(&told, &everyone()).await;
         }
+        assert_eq!(app.count("SELECT CAST(SUM(rebuilt) AS SIGNED) FROM recoveries WHERE epoch > 1").await, 0);
         // It is there already.
         let again = move_cell(&worker, CELL, &address_of(&cluster, began), &Silent).await.unwrap();
         assert_eq!(again.keys, 0);
@@ -153,6 +158,9 @@ async fn a_move_that_was_killed_goes_on() {
             arrived().await
         );
         assert_eq!(state(&app, CELL).await, CellState::Closed { reason: format!("moving to {place}") });
+        // Whoever opens it now must not take what is left for all.
+        let mark: String = cluster.ask(from, &["GET", &format!("{{c{CELL}}}:suspect")]).await.unwrap();
+        assert_eq!(mark, "moving");
         wait_for_charges(&told, &others).await;
         let worker = app.connections().worker();
         let refused = move_cell(&worker, CELL, &address_of(&cluster, third), &Silent).await.unwrap_err();

@@ -6,8 +6,10 @@ use std::time::Duration;
 use redis::{RedisError, Value};
 
 use super::Cluster;
+use crate::cell::CellId;
 use crate::config::Address;
 use crate::scripts::connect::OwnConnection;
+use crate::scripts::keys;
 
 /// How long Redis may take for one `MIGRATE`. The event log is one key, and goes as a whole.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -17,6 +19,9 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(30);
 
 /// Keys that go at once. Both servers stand still meanwhile.
 const KEYS_AT_ONCE: usize = 100;
+
+/// What a cell's mark says while it moves; elsewhere it names an epoch.
+const MOVING: &str = "moving";
 
 /// One server as it sees itself.
 pub struct Seat {
@@ -50,15 +55,49 @@ impl Seat {
         from.set_slot(slot, "MIGRATING", &to.id).await
     }
 
+    /// Marks a closed cell that is to go, so that whoever recovers it before all has arrived rebuilds it. One that is marked
+    /// anyhow is rebuilt anyhow.
+    pub async fn mark(&mut self, cell: CellId) -> Result<(), RedisError> {
+        let mut command = redis::cmd("SET");
+        command
+            .arg(keys::suspect(cell))
+            .arg(MOVING)
+            .arg("NX")
+            .query_async::<Value>(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes that mark away, at the server that has all keys now.
+    pub async fn unmark(&mut self, cell: CellId) -> Result<(), RedisError> {
+        let mark: Option<String> =
+            redis::cmd("GET").arg(keys::suspect(cell)).query_async(&mut self.connection).await?;
+        if mark.as_deref() == Some(MOVING) {
+            redis::cmd("DEL").arg(keys::suspect(cell)).exec_async(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
     pub async fn keys_left(&mut self, slot: u16) -> Result<u64, RedisError> {
         redis::cmd("CLUSTER").arg("COUNTKEYSINSLOT").arg(slot).query_async(&mut self.connection).await
     }
 
-    /// Sends some keys; returns how many, 0 when none is left.
-    pub async fn send_keys(&mut self, cluster: &Cluster, slot: u16, to: &Address) -> Result<u64, RedisError> {
+    /// Sends some keys, the marks of these cells last; returns how many, 0 when none is left.
+    pub async fn send_keys(
+        &mut self,
+        cluster: &Cluster,
+        slot: u16,
+        cells: &[CellId],
+        to: &Address,
+    ) -> Result<u64, RedisError> {
         let mut question = redis::cmd("CLUSTER");
         question.arg("GETKEYSINSLOT").arg(slot).arg(KEYS_AT_ONCE);
-        let keys: Vec<Vec<u8>> = question.query_async(&mut self.connection).await?;
+        let mut keys: Vec<Vec<u8>> = question.query_async(&mut self.connection).await?;
+        let marks: Vec<String> = cells.iter().map(|it| keys::suspect(*it)).collect();
+        let is_mark = |key: &Vec<u8>| marks.iter().any(|it| it.as_bytes() == key);
+        if !keys.iter().all(is_mark) {
+            keys.retain(|it| !is_mark(it));
+        }
         if keys.is_empty() {
             return Ok(0);
         }
