@@ -7,6 +7,7 @@ mod allowed;
 mod authorities;
 mod cluster_url;
 mod list;
+mod mysql_url;
 mod secret;
 mod sentinel_url;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::allowed::{RANGES, allowed, keys};
+use self::mysql_url::unknown_parameter;
 use crate::cell::Cells;
 use crate::money::Amount;
 
@@ -361,28 +363,6 @@ fn address_or_nothing<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Optio
     text.parse()
         .map(Some)
         .map_err(|_| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"an address"))
-}
-
-/// What a MySQL URL may have behind its `?`, other spellings of the library apart.
-const MYSQL_PARAMETERS: [&str; 12] = [
-    "ssl-mode",
-    "sslmode",
-    "ssl-ca",
-    "sslca",
-    "ssl-cert",
-    "sslcert",
-    "ssl-key",
-    "sslkey",
-    "charset",
-    "collation",
-    "socket",
-    "statement-cache-capacity",
-];
-
-fn unknown_parameter(mysql_url: &Secret) -> Option<String> {
-    let query = mysql_url.expose().split_once('?').map_or("", |it| it.1);
-    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned());
-    names.find(|it| !MYSQL_PARAMETERS.contains(&it.as_str()))
 }
 
 /// Turns the library's error into ours: it knows the key of a wrong type, and of a syntax error the line.
