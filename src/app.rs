@@ -21,11 +21,12 @@ use crate::durability;
 use crate::http::{self, AppState, SharedReads, SoldOut};
 use crate::identity::{Tokens, is_well_known};
 use crate::memory;
+use crate::mysql::cells::CellsError;
 use crate::mysql::{self, cells};
 use crate::node::Node;
 use crate::rabbitmq;
 use crate::scripts::Scripts;
-use crate::scripts::connect::RedisServer;
+use crate::scripts::servers::Redis;
 use crate::telemetry::{self, traces::Traces};
 use crate::watermark::{CellWatch, Watermark};
 use crate::worker::Worker;
@@ -64,15 +65,18 @@ pub async fn connect(settings: Settings) -> anyhow::Result<Connections> {
         .with_context(|| {
             format!("cannot connect to MySQL at {} (did `firstcome migrate` run?)", settings.mysql_url)
         })?;
-    cells::prepare(&mysql, settings.cells(), settings.stream_bound())
-        .await
-        .context("the database is not ready (did `firstcome migrate` run?)")?;
-    let server = RedisServer::new(
+    cells::prepare(&mysql, settings.cells(), settings.stream_bound()).await.map_err(|error| match error {
+        CellsError::OtherCount { .. } => anyhow::Error::from(error),
+        CellsError::Mysql(_) => {
+            anyhow::Error::from(error).context("the database is not ready (did `firstcome migrate` run?)")
+        }
+    })?;
+    let redis = Redis::new(
         settings.redis_url.expose(),
         &settings.tls_ca_file,
         Duration::from_millis(settings.redis_reply_timeout_ms),
     )?;
-    let scripts = (|| Scripts::connect(server.clone(), settings.cells(), settings.stream_bound()))
+    let scripts = (|| Scripts::connect(redis.clone(), settings.cells(), settings.stream_bound()))
         .retry(patience)
         .when(|error| !is_final(error))
         .notify(|error, _| tracing::warn!(%error, "redis does not answer yet"))
@@ -140,9 +144,13 @@ impl Engine {
     }
 
     /// Starts all there is, and where nobody is asked for a token, the demo shop and its shoppers.
-    pub async fn start_demo(settings: Settings, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
+    pub async fn start_demo(
+        settings: Settings,
+        require_durable: bool,
+        prometheus: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
         let has_shop = settings.auth == Auth::None;
-        Self::start_with(settings, Role::All, true, has_shop, prometheus).await
+        Self::start_with(settings, Role::All, require_durable, has_shop, prometheus).await
     }
 
     async fn start_with(
@@ -169,7 +177,7 @@ impl Engine {
         }
         let connections = connect(settings).await?;
         let Connections { settings, scripts, mysql } = &connections;
-        let looked = durability::check(scripts.server(), mysql, require_durable).await;
+        let looked = durability::check(scripts, mysql, require_durable).await;
         looked.context("these servers are refused")?;
         telemetry::begin_cells(scripts.cells());
         metrics::gauge!("firstcome_backlog_bound_events").set(settings.backlog_bound as f64);

@@ -12,11 +12,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::Table;
 use firstcome::app::{self, Connections, Engine, Role, check_exposure, check_protection};
 use firstcome::cell::{CellId, CellState};
-use firstcome::config::{DEV_DEFAULTS, Settings};
+use firstcome::config::{Address, DEV_DEFAULTS, Settings};
 use firstcome::dev::run::DevOptions;
 use firstcome::ids::UserId;
 use firstcome::mysql::cells;
 use firstcome::telemetry::{self, LogFormat};
+use firstcome::worker::moving;
 use firstcome::worker::recover::{self, Because, RecoverOutcome};
 use firstcome::{audit, dev, identity, mysql, seed};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -117,6 +118,13 @@ enum CellCommand {
     Open { cell: u16 },
     /// Rebuild a cell's keys from MySQL
     Rebuild { cell: u16 },
+    /// Move a cell, and those in the same slot, to another server of the Redis Cluster; run again, it goes on
+    Move {
+        cell: u16,
+        /// A primary of the cluster
+        #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+        to: Address,
+    },
 }
 
 impl Flags {
@@ -278,18 +286,34 @@ async fn cell(settings: Settings, command: CellCommand) -> anyhow::Result<()> {
             Ok(())
         }
         CellCommand::Open { cell } => {
-            let outcome = recover::reopen(&worker, known(cell)?, &RebuildBar::default()).await?;
+            let outcome = recover::reopen(&worker, known(cell)?, &Bar::named("rebuild")).await?;
             tell(known(cell)?, &outcome);
             Ok(())
         }
         CellCommand::Rebuild { cell } => {
             let outcome =
-                recover::recover_in_turn(&worker, known(cell)?, Because::Asked, &RebuildBar::default())
+                recover::recover_in_turn(&worker, known(cell)?, Because::Asked, &Bar::named("rebuild"))
                     .await?;
             tell(known(cell)?, &outcome);
             Ok(())
         }
+        CellCommand::Move { cell, to } => {
+            let moved = moving::move_cell(&worker, known(cell)?, &to, &Bar::named("move")).await;
+            let moved = moved.with_context(|| format!("cell {cell} did not get to {to}"))?;
+            println!("slot {} is on {to}: {} keys came with it", moved.slot, moved.keys);
+            for (cell, outcome) in moved.cells {
+                match outcome {
+                    Some(outcome) => tell(cell, &outcome),
+                    None => println!("cell {cell} stays closed, as it was"),
+                }
+            }
+            Ok(())
+        }
     }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text, 6_379).ok_or_else(|| "no host and port".to_owned())
 }
 
 fn tell(cell: CellId, outcome: &RecoverOutcome) {
@@ -313,39 +337,54 @@ fn tell(cell: CellId, outcome: &RecoverOutcome) {
 
 async fn list_cells(connections: &Connections) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table.set_header(["cell", "state", "epoch", "persisted", "lost events"]);
+    let cluster = connections.scripts.cluster();
+    let mut header = vec!["cell", "state", "epoch", "persisted", "lost events"];
+    header.extend(cluster.map(|_| "server"));
+    table.set_header(header);
     for row in cells::read_all(&connections.mysql).await? {
         let view = row.view;
         let state = match view.state {
             CellState::Open => "open".to_owned(),
             CellState::Closed { reason } => format!("closed: {reason}"),
         };
-        table.add_row([
+        let mut cells = vec![
             view.cell.to_string(),
             state,
             view.epoch.to_string(),
             view.persisted.to_string(),
             view.lost_events.to_string(),
-        ]);
+        ];
+        cells.extend(cluster.map(|it| it.address(view.cell).map_or("none".to_owned(), |it| it.to_string())));
+        table.add_row(cells);
     }
     println!("{table}");
     Ok(())
 }
 
-/// A rebuild's progress on the terminal.
-#[derive(Default)]
-struct RebuildBar(std::sync::OnceLock<ProgressBar>);
+/// Progress on the terminal, of a rebuild or of a move.
+struct Bar {
+    name: &'static str,
+    bar: std::sync::Mutex<Option<ProgressBar>>,
+}
 
-impl firstcome::worker::Progress for RebuildBar {
+impl Bar {
+    fn named(name: &'static str) -> Self {
+        Self { name, bar: std::sync::Mutex::default() }
+    }
+}
+
+impl firstcome::worker::Progress for Bar {
+    /// A rebuild may follow a move.
     fn begin(&self, rows: u64) {
-        let style = ProgressStyle::with_template("rebuild {wide_bar} {human_pos}/{human_len} rows {eta}");
-        let style = style.expect("a constant template");
-        let bar = self.0.get_or_init(|| ProgressBar::new(rows).with_style(style));
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} {eta}");
+        let bar =
+            ProgressBar::new(rows).with_style(style.expect("a constant template")).with_prefix(self.name);
         bar.enable_steady_tick(Duration::from_millis(200));
+        *self.bar.lock().expect("no panic while held") = Some(bar);
     }
 
     fn advance(&self, rows: u64) {
-        if let Some(bar) = self.0.get() {
+        if let Some(bar) = self.bar.lock().expect("no panic while held").as_ref() {
             bar.inc(rows);
         }
     }

@@ -2,9 +2,12 @@
 //!
 //! A wrong value stops the start with the key, the value and what is allowed.
 
+mod address;
 mod allowed;
 mod authorities;
+mod cluster_url;
 mod list;
+mod mysql_url;
 mod otlp;
 mod secret;
 mod sentinel_url;
@@ -15,14 +18,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::allowed::{RANGES, allowed, keys};
+use self::mysql_url::unknown_parameter;
 use crate::cell::Cells;
 use crate::money::Amount;
 
+pub use address::Address;
 pub use authorities::Authorities;
+pub use cluster_url::ClusterUrl;
 pub use list::{List, Network, Origin};
 pub use otlp::{OtlpEndpoint, Share};
 pub use secret::{Passphrase, Secret};
-pub use sentinel_url::{Address, SentinelUrl};
+pub use sentinel_url::SentinelUrl;
 
 /// All settings. Each is also read from `FIRSTCOME_<NAME>`; only `app` hands them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +57,8 @@ pub struct Settings {
 
     /// `redis://[user:password@]host:port/[db]`, or `rediss://` for TLS, with the server's certificate verified. Or
     /// `redis+sentinel://[user:password@]host:port,host:port/name[/db]` (`rediss+sentinel://`): Sentinels, and the name
-    /// under which they know the primary; `?sentinel_user=…&sentinel_password=…` are for them.
+    /// under which they know the primary; `?sentinel_user=…&sentinel_password=…` are for them. Or several `redis://` (or
+    /// `rediss://`) with commas between them: nodes of a Redis Cluster.
     pub redis_url: Secret,
     /// `mysql://user[:password]@host:port/database`; the database must exist. `?ssl-mode=VERIFY_IDENTITY` for TLS with
     /// the server's certificate verified.
@@ -342,6 +349,9 @@ impl Settings {
         if let Some(Err(why)) = SentinelUrl::parse(self.redis_url.expose()) {
             return refuse("redis_url", format!("{}: {why}", self.redis_url));
         }
+        if let Some(Err(why)) = ClusterUrl::parse(self.redis_url.expose()) {
+            return refuse("redis_url", format!("{}: {why}", self.redis_url));
+        }
         // The library passes over what it does not know, and so over a wish for TLS in other words.
         if let Some(parameter) = unknown_parameter(&self.mysql_url) {
             return refuse("mysql_url", format!("{}: the parameter {parameter:?}", self.mysql_url));
@@ -364,28 +374,6 @@ fn address_or_nothing<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Optio
     text.parse()
         .map(Some)
         .map_err(|_| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&text), &"an address"))
-}
-
-/// What a MySQL URL may have behind its `?`, other spellings of the library apart.
-const MYSQL_PARAMETERS: [&str; 12] = [
-    "ssl-mode",
-    "sslmode",
-    "ssl-ca",
-    "sslca",
-    "ssl-cert",
-    "sslcert",
-    "ssl-key",
-    "sslkey",
-    "charset",
-    "collation",
-    "socket",
-    "statement-cache-capacity",
-];
-
-fn unknown_parameter(mysql_url: &Secret) -> Option<String> {
-    let query = mysql_url.expose().split_once('?').map_or("", |it| it.1);
-    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned());
-    names.find(|it| !MYSQL_PARAMETERS.contains(&it.as_str()))
 }
 
 /// Turns the library's error into ours: it knows the key of a wrong type, and of a syntax error the line.

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use futures::future::join_all;
 use redis::{InfoDict, RedisError};
 use sqlx::mysql::MySqlPool;
 
+use crate::cell::CellId;
+use crate::config::Address;
+use crate::scripts::Scripts;
 use crate::scripts::connect::RedisServer;
 
 /// The first release with `#!lua` flags, without which a script could stop half-way for lack of memory.
@@ -16,6 +20,8 @@ const REDIS_MAJOR_MIN: u64 = 7;
 pub struct Weakness {
     /// `redis` or `mysql`.
     pub server: &'static str,
+    /// Which one of a cluster.
+    pub address: Option<Address>,
     pub setting: &'static str,
     /// As the server has it; `unknown` where it does not say.
     pub value: String,
@@ -26,8 +32,9 @@ pub struct Weakness {
 
 impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, setting, value, wanted, loses } = self;
-        write!(f, "{server}: {setting} is {value}, wanted: {wanted}; {loses}")
+        let Self { server, address, setting, value, wanted, loses } = self;
+        let at = address.as_ref().map_or(String::new(), |it| format!(" at {it}"));
+        write!(f, "{server}{at}: {setting} is {value}, wanted: {wanted}; {loses}")
     }
 }
 
@@ -36,8 +43,19 @@ impl fmt::Display for Weakness {
 pub struct Durability {
     /// None: a crash loses nothing that was acknowledged.
     pub weaknesses: Vec<Weakness>,
-    /// Replicas that Redis has now.
+    /// Replicas that Redis has now, all servers of a cluster together.
     pub replicas: u64,
+}
+
+/// What one Redis says.
+#[derive(Default)]
+struct Look {
+    weaknesses: Vec<Weakness>,
+    replicas: u64,
+    /// It stops every cell of the cluster when one server is away.
+    needs_all_slots: bool,
+    /// It is in a cluster.
+    is_clustered: bool,
 }
 
 impl Durability {
@@ -90,12 +108,55 @@ pub enum DurabilityError {
 /// # Errors
 /// Where Redis is too old or evicts keys, whatever is asked for; or a server does not answer.
 pub async fn look(redis: &RedisServer, mysql: &MySqlPool) -> Result<Durability, DurabilityError> {
-    let mut found = look_at_redis(redis).await?;
+    let Look { weaknesses, replicas, is_clustered, .. } = look_at_redis(redis, None).await?;
+    if is_clustered {
+        tracing::warn!(
+            "this Redis is in a cluster, and redis_url names one server: name several with commas between them"
+        );
+    }
+    let mut found = Durability { weaknesses, replicas };
     found.weaknesses.extend(look_at_mysql(mysql).await?);
     Ok(found)
 }
 
-async fn look_at_redis(server: &RedisServer) -> Result<Durability, DurabilityError> {
+/// The same with every server of a cluster, replicas among them, since each may have to take a primary's place. One that
+/// is away keeps nobody from selling on the others.
+async fn look_at_all(
+    servers: Vec<(Address, RedisServer)>,
+    mysql: &MySqlPool,
+) -> Result<Durability, DurabilityError> {
+    let mut found = Durability::default();
+    let mut answered = 0;
+    let mut failure = None;
+    let looks = servers.iter().map(|(address, server)| look_at_redis(server, Some(address)));
+    for ((address, _), looked) in servers.iter().zip(join_all(looks).await) {
+        match looked {
+            Ok(look) => {
+                answered += 1;
+                found.replicas += look.replicas;
+                found.weaknesses.extend(look.weaknesses);
+                if look.needs_all_slots {
+                    tracing::warn!(
+                        server = %address,
+                        "cluster-require-full-coverage is yes: when one server is away, all cells stop selling"
+                    );
+                }
+            }
+            Err(DurabilityError::Redis(error)) if error.is_io_error() => {
+                tracing::warn!(server = %address, %error, "a server of the cluster does not tell its settings");
+                failure = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = failure.filter(|_| answered == 0) {
+        return Err(error.into());
+    }
+    found.weaknesses.extend(look_at_mysql(mysql).await?);
+    Ok(found)
+}
+
+async fn look_at_redis(server: &RedisServer, address: Option<&Address>) -> Result<Look, DurabilityError> {
     let mut connection = server.own_connection().await?;
     let info: InfoDict = redis::cmd("INFO").query_async(&mut connection).await?;
     let told = |key: &str| info.get::<String>(key).unwrap_or_default();
@@ -110,7 +171,12 @@ async fn look_at_redis(server: &RedisServer) -> Result<Durability, DurabilityErr
         return Err(DurabilityError::Evicts(policy));
     }
     // A user without this right, or a service that hides it, leaves the settings unknown.
-    let names = ["appendfsync", "no-appendfsync-on-rewrite", "min-replicas-to-write"];
+    let names = [
+        "appendfsync",
+        "no-appendfsync-on-rewrite",
+        "min-replicas-to-write",
+        "cluster-require-full-coverage",
+    ];
     let settings = redis::cmd("CONFIG").arg("GET").arg(&names).query_async(&mut connection).await;
     let settings: HashMap<String, String> = match settings {
         Ok(settings) => settings,
@@ -122,7 +188,8 @@ async fn look_at_redis(server: &RedisServer) -> Result<Durability, DurabilityErr
     let mut weaknesses = Vec::new();
     let mut want = |setting, value: String, wanted, is_met: bool, loses| {
         if !is_met {
-            weaknesses.push(Weakness { server: "redis", setting, value, wanted, loses });
+            let address = address.cloned();
+            weaknesses.push(Weakness { server: "redis", address, setting, value, wanted, loses });
         }
     };
     let logs = told("aof_enabled") == "1";
@@ -148,13 +215,19 @@ async fn look_at_redis(server: &RedisServer) -> Result<Durability, DurabilityErr
         );
     }
     let replicas: u64 = info.get("connected_slaves").unwrap_or_default();
-    if replicas > 0 {
+    // A replica of a cluster becomes a primary unasked, with its own settings.
+    if replicas > 0 || (address.is_some() && told("role") == "slave") {
         let least = setting("min-replicas-to-write");
         let is_met = least.parse().is_ok_and(|it: u64| it >= 1);
         let loses = "a primary that was cut off goes on selling until it meets the others";
         want("min-replicas-to-write", least, "1 or more, where there are replicas", is_met, loses);
     }
-    Ok(Durability { weaknesses, replicas })
+    Ok(Look {
+        weaknesses,
+        replicas,
+        needs_all_slots: setting("cluster-require-full-coverage") == "yes",
+        is_clustered: told("cluster_enabled") == "1",
+    })
 }
 
 async fn look_at_mysql(mysql: &MySqlPool) -> Result<Vec<Weakness>, sqlx::Error> {
@@ -169,7 +242,7 @@ async fn look_at_mysql(mysql: &MySqlPool) -> Result<Vec<Weakness>, sqlx::Error> 
     let mut want = |setting, value: i64, is_met: bool| {
         if !is_met {
             let value = value.to_string();
-            weaknesses.push(Weakness { server: "mysql", setting, value, wanted: "1", loses });
+            weaknesses.push(Weakness { server: "mysql", address: None, setting, value, wanted: "1", loses });
         }
     };
     want("innodb_flush_log_at_trx_commit", flush, flush == 1);
@@ -181,8 +254,11 @@ async fn look_at_mysql(mysql: &MySqlPool) -> Result<Vec<Weakness>, sqlx::Error> 
 ///
 /// # Errors
 /// As [`look`]; and [`DurabilityError::Weak`] where `require` is set and something is weaker than it should be.
-pub async fn check(redis: &RedisServer, mysql: &MySqlPool, require: bool) -> Result<(), DurabilityError> {
-    let found = look(redis, mysql).await?;
+pub async fn check(scripts: &Scripts, mysql: &MySqlPool, require: bool) -> Result<(), DurabilityError> {
+    let found = match scripts.cluster() {
+        Some(cluster) => look_at_all(cluster.all_servers()?, mysql).await?,
+        None => look(&scripts.server(CellId(0))?, mysql).await?,
+    };
     metrics::gauge!("firstcome_weak_settings").set(found.weaknesses.len() as f64);
     if require && !found.weaknesses.is_empty() {
         return Err(DurabilityError::Weak(found.weaknesses));
@@ -190,6 +266,7 @@ pub async fn check(redis: &RedisServer, mysql: &MySqlPool, require: bool) -> Res
     for weakness in &found.weaknesses {
         tracing::warn!(
             server = weakness.server,
+            address = weakness.address.as_ref().map(tracing::field::display),
             setting = weakness.setting,
             value = weakness.value,
             wanted = weakness.wanted,
@@ -208,6 +285,7 @@ mod tests {
     fn with(settings: &[(&'static str, &'static str)], replicas: u64) -> String {
         let weakness = |(server, setting): &(&'static str, &'static str)| Weakness {
             server,
+            address: None,
             setting,
             value: "weak".to_owned(),
             wanted: "strong",

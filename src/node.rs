@@ -139,6 +139,7 @@ impl Node {
             metrics::gauge!("firstcome_audit_finished_timestamp_seconds").set(finished);
         }
         let mut all_open = true;
+        // At once: where one server hangs, only its own cells wait for it.
         let gates = join_all(views.iter().map(|it| self.gate(it))).await;
         for (view, gate) in views.iter().zip(gates) {
             all_open &= gate == Gate::Open;

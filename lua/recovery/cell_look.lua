@@ -2,7 +2,7 @@
 -- cell_look: what a cell's gate and event log say, before or during a recovery.
 --
 -- KEYS
---   1  gate     string  "8" open, "8!" being recovered, missing shut
+--   1  gate     string  "8" open, "8!" being recovered, "8?" shut half-way, missing shut
 --   2  events   stream  one entry per change
 --   3  suspect  string  present: a script may have stopped half-way, or a rebuild did not end
 -- RETURNS  {outcome, gate, suspect, oldest, newest}

@@ -48,7 +48,7 @@ const FORMS: &[(&str, &str)] = &[
     (
         "redis_url",
         "redis://host:port/, or redis+sentinel://host:port,host:port/name with sentinel_user, sentinel_password, \
-         sentinel_tls behind a ?; rediss for TLS",
+         sentinel_tls behind a ?, or nodes of a cluster, redis://host:port/,redis://host:port/; rediss for TLS",
     ),
     (
         "mysql_url",

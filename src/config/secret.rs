@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::ClusterUrl;
+
 /// A URL that may carry a password: it prints without it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -31,6 +33,9 @@ impl fmt::Display for Secret {
     /// nothing behind a `?` but MySQL's parameters: those of Sentinels are secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("…") };
+        if ClusterUrl::is_list(&self.0) {
+            return fmt_list(&self.0, scheme, f);
+        }
         let (rest, parameters) = match rest.split_once('?') {
             Some((_, query)) if query.contains('@') && is_redis(scheme) => return write!(f, "{scheme}://…"),
             Some((place, _)) if is_redis(scheme) => (place, "?…"),
@@ -42,6 +47,19 @@ impl fmt::Display for Secret {
             None => write!(f, "{scheme}://…"),
         }
     }
+}
+
+/// Each node of a list as it would print alone; nothing of a list whose passwords may hold commas.
+fn fmt_list(list: &str, scheme: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut shown = Vec::new();
+    for entry in list.split(',') {
+        shown.push(match entry.contains("://") {
+            true => Secret::new(entry).to_string(),
+            false if !entry.contains('@') && is_host_and_port(entry) => entry.to_owned(),
+            false => return write!(f, "{scheme}://…"),
+        });
+    }
+    f.write_str(&shown.join(","))
 }
 
 /// Whether a scheme is of Redis, or was to be.
@@ -124,6 +142,20 @@ mod tests {
             ("redis+sentinel://a/m?sentinel_password=hunt@hunter2", "redis+sentinel://…"),
             ("redis+sentinel://u:hunt?er2@a/m", "redis+sentinel://…"),
             ("redis+sentinel://u:hunter2,b:2/main", "redis+sentinel://…"),
+        ] {
+            assert_eq!(Secret::new(url).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn no_node_of_a_cluster_shows_its_password() {
+        for (url, shown) in [
+            ("redis://a:1/,redis://b:2/", "redis://a:1/,redis://b:2/"),
+            ("redis://u:hunter2@a:1/,b:2", "redis://…@a:1/,b:2"),
+            ("redis://a:1/,redis://u:hunter2@b:2/", "redis://a:1/,redis://…@b:2/"),
+            ("redis://a:1/,redis://u:hunter2", "redis://a:1/,redis://…"),
+            ("redis://u:12,34@a:1/,redis://b:2/", "redis://…"),
+            ("redis://a:1/,u:hunter2", "redis://…"),
         ] {
             assert_eq!(Secret::new(url).to_string(), shown);
         }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::Address;
+
 /// Where Sentinels listen unless the URL says otherwise.
 const SENTINEL_PORT: u16 = 26_379;
 
@@ -21,23 +23,6 @@ pub struct SentinelUrl {
     sentinel_tls: bool,
     pub sentinel_user: Option<String>,
     pub sentinel_password: Option<String>,
-}
-
-/// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
-    /// A name or a number, IPv6 without its brackets.
-    pub host: String,
-    pub port: u16,
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
 }
 
 impl SentinelUrl {
@@ -62,7 +47,8 @@ impl SentinelUrl {
         };
         let mut sentinels = Vec::new();
         for text in hosts.split(',') {
-            let address = sentinel(text).ok_or("what should be a Sentinel is no host and port")?;
+            let address =
+                Address::parse(text, SENTINEL_PORT).ok_or("what should be a Sentinel is no host and port")?;
             if sentinels.contains(&address) {
                 return Err("a Sentinel is there twice");
             }
@@ -123,21 +109,6 @@ impl SentinelUrl {
     pub fn majority(&self) -> usize {
         self.sentinels.len() / 2 + 1
     }
-}
-
-/// `host`, `host:port`, `[::1]` or `[::1]:port`.
-fn sentinel(text: &str) -> Option<Address> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(inner) => {
-            let (host, port) = inner.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
-        }
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let port = port.map_or(Some(SENTINEL_PORT), |it| it.parse().ok().filter(|it| *it > 0))?;
-    let is_host = |it: char| it.is_alphanumeric() || "._-:".contains(it);
-    (!host.is_empty() && host.chars().all(is_host)).then(|| Address { host: host.to_owned(), port })
 }
 
 #[cfg(test)]

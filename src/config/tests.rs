@@ -43,6 +43,7 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         ("cors_origins", "https://shop.example/", "scheme, host"),
         ("redis_url", "http://x", "redis://"),
         ("redis_url", "redis+sentinel://a:1,b:2/", "redis+sentinel://host:port,host:port/name"),
+        ("redis_url", "redis://a:1/,rediss://b:2/", "redis://host:port/,redis://host:port/"),
         ("max_in_flight", "0", "1 to 1000000"),
         ("otlp_endpoint", "grpc://collector:4317", "http://127.0.0.1:4318"),
         ("otlp_endpoint", "collector:4318", "http://127.0.0.1:4318"),

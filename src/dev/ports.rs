@@ -25,6 +25,12 @@ const STANDARD: [u16; 3] = [25_672, 26_379, 27_017];
 /// How long a remembered port may still be held by a server of a killed engine.
 const HANDOVER_MS: u64 = 3_000;
 
+/// How far behind its clients' port a server of a Redis Cluster listens for the others.
+const BUS_OFFSET: u16 = 10_000;
+
+/// Where ports of such servers are taken from, so that both are in [`RANGE`].
+const CLUSTER_RANGE: Range<u16> = RANGE.start..RANGE.end - BUS_OFFSET;
+
 /// Ports given out by this process, so that two servers about to start never get the same one.
 static GIVEN_OUT: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
@@ -37,19 +43,31 @@ static GIVEN_OUT: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 /// # Errors
 /// When the folder cannot be written, or no port is free.
 pub async fn remembered(data_dir: &Path, name: &str) -> io::Result<u16> {
+    remember(data_dir, name, &[0]).await
+}
+
+/// The same for a server of a Redis Cluster: the port 10,000 above it, of the cluster bus, is free too.
+///
+/// # Errors
+/// As of [`remembered`].
+pub async fn remembered_with_bus(data_dir: &Path, name: &str) -> io::Result<u16> {
+    remember(data_dir, name, &[0, BUS_OFFSET]).await
+}
+
+async fn remember(data_dir: &Path, name: &str, offsets: &[u16]) -> io::Result<u16> {
     data_folder::create_private(data_dir)?;
     let note = data_dir.join(format!("{name}.port"));
     let last = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse::<u16>().ok());
     if let Some(port) = last.filter(|port| is_allowed(*port)) {
         for _ in 0..HANDOVER_MS / 100 {
-            if is_free(port) {
-                given_out().insert(port);
+            if are_free(port, offsets) {
+                given_out().extend(offsets.iter().map(|it| port + it));
                 return Ok(port);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-    let port = free()?;
+    let port = find(if offsets.len() == 1 { RANGE } else { CLUSTER_RANGE }, offsets)?;
     fs::write(&note, format!("{port}\n"))?;
     Ok(port)
 }
@@ -59,12 +77,29 @@ pub async fn remembered(data_dir: &Path, name: &str) -> io::Result<u16> {
 /// # Errors
 /// When 1,000 random ports of the range are all taken.
 pub fn free() -> io::Result<u16> {
+    find(RANGE, &[0])
+}
+
+/// The same for a server of a Redis Cluster; see [`remembered_with_bus`].
+///
+/// # Errors
+/// As of [`free`].
+pub fn free_with_bus() -> io::Result<u16> {
+    find(CLUSTER_RANGE, &[0, BUS_OFFSET])
+}
+
+fn find(range: Range<u16>, offsets: &[u16]) -> io::Result<u16> {
     for attempt in 0..1_000 {
         // A RandomState is seeded afresh each time; that is random enough to spread test runs.
         let random = RandomState::new().hash_one(attempt);
-        let width = u64::from(RANGE.end - RANGE.start);
-        let port = RANGE.start + u16::try_from(random % width).unwrap_or(0);
-        if is_allowed(port) && is_free(port) && given_out().insert(port) {
+        let width = u64::from(range.end - range.start);
+        let port = range.start + u16::try_from(random % width).unwrap_or(0);
+        if !is_allowed(port) || !are_free(port, offsets) {
+            continue;
+        }
+        let mut given_out = given_out();
+        if offsets.iter().all(|it| !given_out.contains(&(port + it))) {
+            given_out.extend(offsets.iter().map(|it| port + it));
             return Ok(port);
         }
     }
@@ -73,6 +108,10 @@ pub fn free() -> io::Result<u16> {
 
 fn is_allowed(port: u16) -> bool {
     RANGE.contains(&port) && !STANDARD.contains(&port)
+}
+
+fn are_free(port: u16, offsets: &[u16]) -> bool {
+    offsets.iter().all(|it| port.checked_add(*it).is_some_and(is_free))
 }
 
 fn is_free(port: u16) -> bool {
@@ -86,6 +125,16 @@ fn given_out() -> std::sync::MutexGuard<'static, HashSet<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_of_a_cluster_has_two_ports() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = remembered_with_bus(folder.path(), "redis").await.unwrap();
+        assert!(RANGE.contains(&(first + BUS_OFFSET)) && given_out().contains(&(first + BUS_OFFSET)));
+        assert_eq!(remembered_with_bus(folder.path(), "redis").await.unwrap(), first);
+        let _squatter = TcpListener::bind((Ipv4Addr::LOCALHOST, first + BUS_OFFSET)).unwrap();
+        assert_ne!(remembered_with_bus(folder.path(), "redis").await.unwrap(), first);
+    }
 
     #[tokio::test]
     async fn a_port_is_remembered_while_it_is_free_and_replaced_when_it_is_taken() {

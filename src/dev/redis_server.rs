@@ -77,6 +77,10 @@ impl PrivateRedis {
         Ok(Self { program, data_dir, port, options, process })
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }

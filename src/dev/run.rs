@@ -1,16 +1,18 @@
 //! `firstcome dev`: private servers, schema, demo catalogue, API and worker in one process.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use futures::TryFutureExt;
 use serde::Serialize;
 
+use super::private_redis::{Redis, RedisPids};
 use super::{
-    MysqlOptions, PrivateMysql, PrivateRabbitmq, PrivateRedis, RabbitmqOptions, RedisOptions, ServerBinaries,
-    demo, ports, reaper,
+    MysqlOptions, PrivateMysql, PrivateRabbitmq, RabbitmqOptions, ServerBinaries, demo, ports, reaper,
 };
 use crate::app::{Engine, check_exposure};
 use crate::config::{Auth, Authorities, Secret, Settings};
@@ -34,6 +36,9 @@ pub struct DevOptions {
     /// Number of cells: 1, 2, 4, 8 and so on, up to 1024; fixed by the first start of a data folder
     #[arg(long, value_name = "N")]
     cells: Option<u16>,
+    /// A Redis Cluster of so many servers in place of one: 3, or 6 for a replica of each; fixed by the first start
+    #[arg(long, value_name = "N", value_parser = ["3", "6"])]
+    redis_cluster: Option<String>,
     /// Start a server that died again, instead of only reporting it
     #[arg(long)]
     restart_servers: bool,
@@ -56,7 +61,7 @@ enum Catalogue {
 
 /// Servers of one data folder.
 struct Servers {
-    redis: PrivateRedis,
+    redis: Redis,
     mysql: PrivateMysql,
     rabbitmq: PrivateRabbitmq,
 }
@@ -74,7 +79,7 @@ struct Endpoints {
 #[derive(Serialize)]
 struct Pids {
     engine: u32,
-    redis: u32,
+    redis: RedisPids,
     mysql: u32,
     rabbitmq: u32,
 }
@@ -103,15 +108,18 @@ pub async fn run(
     let _only_one = lock(&folder)?;
     reaper::install(&std::env::current_exe()?).context("cannot start the reaper")?;
 
+    let replicas = options.redis_cluster.as_deref().map(|it| it == "6");
     tokio::pin!(stop);
     let mut servers = tokio::select! {
-        servers = Servers::start(&binaries, &folder) => servers?,
+        servers = Servers::start(&binaries, &folder, replicas) => servers?,
         () = &mut stop => return Ok(()),
     };
     servers.name_in(&mut settings);
     settings.max_in_flight = settings.max_in_flight.max(1_024);
     mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await?;
-    let engine = Engine::start_demo(settings.clone(), telemetry::install_metrics()?).await?;
+    // With one replica each, Redis could only be told to stop selling whenever a server dies.
+    let require_durable = replicas != Some(true);
+    let engine = Engine::start_demo(settings.clone(), require_durable, telemetry::install_metrics()?).await?;
     if !engine.wait_until_open(OPENING).await {
         bail!("the cell did not open within {OPENING:?}; see the log above");
     }
@@ -138,15 +146,16 @@ pub async fn run(
 }
 
 impl Servers {
-    async fn start(binaries: &ServerBinaries, folder: &Path) -> anyhow::Result<Self> {
-        let redis_port = ports::remembered(folder, "redis").await?;
+    /// `replicas`: a Redis Cluster, with or without them.
+    async fn start(binaries: &ServerBinaries, folder: &Path, replicas: Option<bool>) -> anyhow::Result<Self> {
+        Redis::check(folder, replicas)?;
         let mysql_port = ports::remembered(folder, "mysql").await?;
         let rabbitmq_port = ports::remembered(folder, "rabbitmq").await?;
         tracing::info!(folder = %folder.display(), "starting private servers; RabbitMQ takes about five seconds");
         let (redis, mysql, rabbitmq) = tokio::try_join!(
-            PrivateRedis::start(binaries, folder, redis_port, RedisOptions::default()),
-            PrivateMysql::start(binaries, folder, mysql_port, MysqlOptions::for_sales()),
-            PrivateRabbitmq::start(binaries, folder, rabbitmq_port, RabbitmqOptions::default()),
+            Redis::start(binaries, folder, replicas),
+            PrivateMysql::start(binaries, folder, mysql_port, MysqlOptions::for_sales()).err_into(),
+            PrivateRabbitmq::start(binaries, folder, rabbitmq_port, RabbitmqOptions::default()).err_into(),
         )?;
         Ok(Self { redis, mysql, rabbitmq })
     }
@@ -165,28 +174,27 @@ impl Servers {
         restart: bool,
         restarted: impl Fn(&Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut reported = [false; 3];
+        // Those whose death was told.
+        let mut reported = HashSet::new();
         loop {
             tokio::time::sleep(LOOK).await;
-            let exits = [
-                ("redis", self.redis.has_exited()),
-                ("mysql", self.mysql.has_exited()),
-                ("rabbitmq", self.rabbitmq.has_exited()),
-            ];
-            for (index, (server, exit)) in exits.into_iter().enumerate() {
+            let mut exits = self.redis.exits();
+            exits.push(("mysql".to_owned(), self.mysql.has_exited()));
+            exits.push(("rabbitmq".to_owned(), self.rabbitmq.has_exited()));
+            for (server, exit) in exits {
                 let Some(status) = exit else {
-                    reported[index] = false;
+                    reported.remove(&server);
                     continue;
                 };
-                if !std::mem::replace(&mut reported[index], true) {
+                if reported.insert(server.clone()) {
                     let hint = if restart { "" } else { "; --restart-servers starts them again" };
                     tracing::error!(server, %status, "a private server died{hint}");
                 }
                 if restart {
-                    match server {
-                        "redis" => self.redis.restart().await?,
+                    match server.as_str() {
                         "mysql" => self.mysql.restart().await?,
-                        _ => self.rabbitmq.restart().await?,
+                        "rabbitmq" => self.rabbitmq.restart().await?,
+                        redis => self.redis.restart(redis).await?,
                     }
                     tracing::info!(server, "started again");
                     restarted(self)?;
@@ -208,7 +216,7 @@ impl Servers {
             amqp: settings.amqp_url.expose().to_owned(),
             pids: Pids {
                 engine: std::process::id(),
-                redis: self.redis.pid(),
+                redis: self.redis.pids(),
                 mysql: self.mysql.pid(),
                 rabbitmq: self.rabbitmq.pid(),
             },

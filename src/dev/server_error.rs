@@ -18,6 +18,8 @@ pub enum ServerError {
     Io { server: &'static str, what: &'static str, path: PathBuf, source: io::Error },
     #[error("{server}: {missing} was not found beside {} nor in PATH", near.display())]
     NoProgram { server: &'static str, missing: &'static str, near: PathBuf },
+    #[error("redis cluster: {what}: {reason}")]
+    Cluster { what: String, reason: String },
     #[error("{server}: the data folder is in use by process {pid}; end that one first")]
     InUse { server: &'static str, pid: u32 },
     #[error("{server} ended while it was starting ({status}); the end of {}:\n{tail}", log.display())]

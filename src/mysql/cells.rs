@@ -47,7 +47,9 @@ impl FromRow<'_, MySqlRow> for CellRow {
 /// The engine's number of cells does not fit the database.
 #[derive(Debug, thiserror::Error)]
 pub enum CellsError {
-    #[error("the database was created with {stored} cells, the setting says {set}; the number is fixed")]
+    #[error(
+        "the database was created with {stored} cells, and `cells` is {set}: the number is fixed, so set it to {stored}"
+    )]
     OtherCount { stored: u64, set: u16 },
     #[error("mysql: {0}")]
     Mysql(#[from] sqlx::Error),

@@ -20,8 +20,11 @@ pub(super) struct Batches {
 
 struct Call {
     command: Cmd,
-    answer: oneshot::Sender<Result<Value, RedisError>>,
+    answer: oneshot::Sender<Answer>,
 }
+
+/// What Redis answers to one command.
+pub(super) type Answer = Result<Value, RedisError>;
 
 impl Batches {
     pub fn start(connection: SharedConnection) -> Self {
@@ -31,12 +34,17 @@ impl Batches {
         Self { queue }
     }
 
-    /// What Redis answers. Once this was polled, the command is sent whether anybody waits or not.
-    pub async fn send(&self, command: Cmd) -> Result<Value, RedisError> {
+    /// Sends a command, whether anybody waits for [`answer`] or not.
+    pub fn queue(&self, command: Cmd) -> oneshot::Receiver<Answer> {
         let (answer, told) = oneshot::channel();
         let _ = self.queue.send(Call { command, answer });
-        told.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()))
+        told
     }
+}
+
+/// What Redis answers to a command that was queued.
+pub(super) async fn answer(told: oneshot::Receiver<Answer>) -> Answer {
+    told.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()))
 }
 
 async fn gather(mut calls: mpsc::UnboundedReceiver<Call>, connection: SharedConnection) {

@@ -15,9 +15,10 @@ use redis::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::{NodeConnection, Standing};
 use super::follow::Following;
 use super::sentinel::Sentinels;
-use crate::config::{Authorities, SentinelUrl};
+use crate::config::{Authorities, ClusterUrl, SentinelUrl};
 
 /// Longest wait for a reply to bulk work (a chunk of a rebuild, a page of an audit).
 const BULK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +43,8 @@ enum Place {
     Fixed(Box<redis::Client>),
     /// The server that Sentinels name at the moment of connecting.
     Named(Sentinels),
+    /// One server of a cluster, whatever it has become.
+    Node(Box<redis::Client>, Standing),
 }
 
 /// The connection of the hot path.
@@ -49,6 +52,7 @@ enum Place {
 pub enum SharedConnection {
     Fixed(ConnectionManager),
     Following(Following),
+    Node(NodeConnection),
 }
 
 impl SharedConnection {
@@ -58,6 +62,7 @@ impl SharedConnection {
         match self {
             Self::Fixed(manager) => manager.clone().send_packed_commands(commands, 0, commands.len()).await,
             Self::Following(following) => following.send(commands).await,
+            Self::Node(node) => node.send(commands).await,
         }
     }
 }
@@ -78,6 +83,9 @@ impl RedisServer {
     /// Reads a `redis://` or `rediss://` URL, or one of Sentinels; connects to nothing yet. With TLS these authorities
     /// alone are trusted, where there are any, and the public ones else.
     pub fn new(url: &str, authorities: &Authorities, reply_timeout: Duration) -> Result<Self, RedisError> {
+        if ClusterUrl::parse(url).is_some() {
+            return Err((ErrorKind::InvalidClientConfig, "that is a cluster, and no single server").into());
+        }
         let place = match SentinelUrl::parse(url) {
             None => Place::Fixed(Box::new(client(url, authorities, |it| it)?)),
             Some(Ok(url)) => Place::Named(Sentinels::new(url, authorities)?),
@@ -86,10 +94,25 @@ impl RedisServer {
         Ok(Self { place, reply_timeout })
     }
 
+    /// One server of a cluster.
+    pub(super) fn of_cluster(
+        url: &str,
+        authorities: &Authorities,
+        reply_timeout: Duration,
+        standing: Standing,
+    ) -> Result<Self, RedisError> {
+        let place = Place::Node(Box::new(client(url, authorities, |it| it)?), standing);
+        Ok(Self { place, reply_timeout })
+    }
+
     /// A connection that all requests share and that reconnects by itself. It never sends a command twice.
     pub async fn shared_connection(&self) -> Result<SharedConnection, RedisError> {
         match &self.place {
-            Place::Fixed(client) => Ok(SharedConnection::Fixed(self.manager_of(client).await?)),
+            Place::Fixed(client) => {
+                let connected = client.get_connection_manager_with_config(self.manager_config()).await;
+                connected.map(SharedConnection::Fixed).map_err(|error| explained(error, is_tls(client)))
+            }
+            Place::Node(..) => self.lazy_connection(),
             Place::Named(sentinels) => {
                 let config = connection_config(self.reply_timeout);
                 Ok(SharedConnection::Following(Following::start(sentinels.clone(), config).await?))
@@ -97,25 +120,43 @@ impl RedisServer {
         }
     }
 
-    async fn manager_of(&self, client: &redis::Client) -> Result<ConnectionManager, RedisError> {
-        let config = ConnectionManagerConfig::new()
+    /// The same to one server of a cluster, which may be away for now: it connects with the first command.
+    pub(super) fn lazy_connection(&self) -> Result<SharedConnection, RedisError> {
+        let Place::Node(client, standing) = &self.place else {
+            return Err((ErrorKind::InvalidClientConfig, "no server of a cluster").into());
+        };
+        let config = self.manager_config();
+        let manager = ConnectionManager::new_lazy_with_config(redis::Client::clone(client), config)?;
+        Ok(SharedConnection::Node(NodeConnection::new(manager, standing.clone())))
+    }
+
+    fn manager_config(&self) -> ConnectionManagerConfig {
+        ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(self.reply_timeout))
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(20))
-            .set_max_delay(Duration::from_millis(100));
-        let connected = client.get_connection_manager_with_config(config).await;
-        connected.map_err(|error| explained(error, is_tls(client)))
+            .set_max_delay(Duration::from_millis(100))
     }
 
     /// A connection of one's own that fails for good when the server goes away, or is the primary no more.
     pub async fn own_connection(&self) -> Result<OwnConnection, RedisError> {
-        let config = connection_config(BULK_TIMEOUT);
+        self.patient_connection(BULK_TIMEOUT).await
+    }
+
+    /// The same for commands that take the server longer.
+    pub(super) async fn patient_connection(&self, patience: Duration) -> Result<OwnConnection, RedisError> {
+        let config = connection_config(patience);
         match &self.place {
             Place::Fixed(client) => {
-                let connected = client.get_multiplexed_async_connection_with_config(&config).await;
-                let connection = connected.map_err(|error| explained(error, is_tls(client)))?;
-                Ok(OwnConnection { connection, moved: None })
+                Ok(OwnConnection { connection: connect(client, &config).await?, watch: Watch::Nobody })
+            }
+            Place::Node(client, standing) => {
+                let connected = connect(client, &config).await;
+                if connected.is_err() {
+                    standing.failed();
+                }
+                Ok(OwnConnection { connection: connected?, watch: Watch::Cluster(standing.clone()) })
             }
             Place::Named(sentinels) => sentinels.connect(&config).await,
         }
@@ -163,27 +204,42 @@ impl managed::Manager for RedisServer {
     }
 }
 
-/// A connection to one server. Behind Sentinels it ends, what is on its way included, when they name another one.
+/// A connection to one server. Behind Sentinels, or in a cluster, it ends, what is on its way included, when another one
+/// has taken its place.
 #[derive(Clone, Debug)]
 pub struct OwnConnection {
     connection: MultiplexedConnection,
-    moved: Option<CancellationToken>,
+    watch: Watch,
+}
+
+/// Who knows that another server has taken this one's place.
+#[derive(Clone, Debug)]
+enum Watch {
+    Nobody,
+    /// Ends the connection.
+    Sentinels(CancellationToken),
+    /// Hears what the server refuses, and ends the connection when it has no cell any more.
+    Cluster(Standing),
 }
 
 impl OwnConnection {
     /// `moved` ends it.
     pub(super) fn to_primary(connection: MultiplexedConnection, moved: CancellationToken) -> Self {
-        Self { connection, moved: Some(moved) }
+        Self { connection, watch: Watch::Sentinels(moved) }
     }
 
     /// Whether another server is the primary by now.
     pub(super) fn has_moved(&self) -> bool {
-        self.moved.as_ref().is_some_and(CancellationToken::is_cancelled)
+        match &self.watch {
+            Watch::Nobody => false,
+            Watch::Sentinels(moved) => moved.is_cancelled(),
+            Watch::Cluster(standing) => standing.has_left(),
+        }
     }
 
-    /// Whether another server can take this one's place, since Sentinels watch over it.
+    /// Whether another server can take this one's place, since Sentinels or a cluster watch over it.
     pub(super) fn can_fail_over(&self) -> bool {
-        self.moved.is_some()
+        !matches!(self.watch, Watch::Nobody)
     }
 }
 
@@ -229,10 +285,12 @@ impl Answers for Vec<Value> {
 
 impl ConnectionLike for OwnConnection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        let Self { connection, moved } = self;
-        match moved {
-            None => connection.req_packed_command(command),
-            Some(moved) => unless_moved(moved, connection.req_packed_command(command)).boxed(),
+        let Self { connection, watch } = self;
+        let call = connection.req_packed_command(command);
+        match watch {
+            Watch::Nobody => call,
+            Watch::Sentinels(moved) => unless_moved(moved, call).boxed(),
+            Watch::Cluster(standing) => standing.weighed(call).boxed(),
         }
     }
 
@@ -242,17 +300,26 @@ impl ConnectionLike for OwnConnection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        let Self { connection, moved } = self;
+        let Self { connection, watch } = self;
         let call = connection.req_packed_commands(commands, offset, count);
-        match moved {
-            None => call,
-            Some(moved) => unless_moved(moved, call).boxed(),
+        match watch {
+            Watch::Nobody => call,
+            Watch::Sentinels(moved) => unless_moved(moved, call).boxed(),
+            Watch::Cluster(standing) => standing.weighed(call).boxed(),
         }
     }
 
     fn get_db(&self) -> i64 {
         self.connection.get_db()
     }
+}
+
+async fn connect(
+    client: &redis::Client,
+    config: &AsyncConnectionConfig,
+) -> Result<MultiplexedConnection, RedisError> {
+    let connected = client.get_multiplexed_async_connection_with_config(config).await;
+    connected.map_err(|error| explained(error, is_tls(client)))
 }
 
 fn connection_config(reply_timeout: Duration) -> AsyncConnectionConfig {

@@ -10,39 +10,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use redis::{Cmd, RedisError, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Cmd, RedisError, ServerErrorKind, ToRedisArgs};
 use tokio::sync::Notify;
 
 use super::acknowledged;
-use super::batch::Batches;
-use super::connect::{BulkPool, OwnConnection, RedisServer, send_bulk};
+use super::cluster::Cluster;
+use super::connect::{OwnConnection, RedisServer};
 use super::keys;
 use super::reply::{Reply, decode};
+pub use super::script_error::ScriptError;
+use super::servers::{Link, Redis, ServerOfCells, Servers};
 use super::text::{HALFWAY, Script, ScriptSet};
 use super::vouched::Vouched;
 use crate::cell::{CellId, Cells, Epoch, Fence, Position, Seq};
 use crate::telemetry::timings::Timings;
 use crate::telemetry::traces::note_script;
-
-/// Why a script gave no outcome of its own.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ScriptError {
-    /// Nothing ran: the cell is being recovered, or closed.
-    #[error("cell {0} is closed")]
-    CellClosed(CellId),
-    /// Nothing ran: too many events wait for MySQL.
-    #[error("the backlog of cell {0} is full")]
-    BacklogFull(CellId),
-    /// Nothing ran: Redis cannot be reached or refuses for now (out of memory, loading, …).
-    #[error("redis refuses: {0}")]
-    Refused(String),
-    /// The script may have run. A retry under the same idempotency key finds out.
-    #[error("redis did not answer: {0}")]
-    Unknown(String),
-    /// The script failed. Where it may have stopped half-way, the cell's gate was shut.
-    #[error("script {script} failed: {reason}")]
-    Failed { script: &'static str, reason: String },
-}
 
 /// For a script that takes keys only.
 pub(super) const NO_ARGS: &[&str] = &[];
@@ -67,7 +49,7 @@ struct CellSlot {
 }
 
 struct Shared {
-    server: RedisServer,
+    servers: Servers,
     slots: Vec<CellSlot>,
     cells: Cells,
     stream_bound: u64,
@@ -85,14 +67,6 @@ pub struct Scripts {
     link: Link,
 }
 
-#[derive(Clone)]
-enum Link {
-    /// One connection that carries the commands of concurrent requests together: the hot path.
-    Shared(Batches),
-    /// Connections for large replies, with a long time-out: worker, audit, seed.
-    Bulk(BulkPool),
-}
-
 /// Longest wait for the texts to be loaded. A load that was cut off is harmless: it went on behind the fence.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -101,8 +75,12 @@ const VAIN_LOAD_PAUSE: Duration = Duration::from_millis(50);
 
 impl Scripts {
     /// Connects. `stream_bound` is the length of the event log at which appending scripts refuse.
-    pub async fn connect(server: RedisServer, cells: Cells, stream_bound: u64) -> Result<Self, RedisError> {
-        let link = Link::Shared(Batches::start(server.shared_connection().await?));
+    pub async fn connect(
+        redis: impl Into<Redis>,
+        cells: Cells,
+        stream_bound: u64,
+    ) -> Result<Self, RedisError> {
+        let (servers, link) = redis.into().connect(cells).await?;
         let slots = cells
             .all()
             .map(|cell| CellSlot {
@@ -122,21 +100,50 @@ impl Scripts {
             )
         });
         let (epochs, trouble) = (AtomicU64::new(0), Notify::new());
-        let shared = Shared { server, slots, cells, stream_bound, epochs, trouble, called };
+        let shared = Shared { servers, slots, cells, stream_bound, epochs, trouble, called };
         Ok(Self { shared: Arc::new(shared), link })
     }
 
     /// The same scripts over connections of their own, with the long time-out.
     pub fn bulk(&self) -> Self {
-        Self { shared: self.shared.clone(), link: Link::Bulk(self.shared.server.pool()) }
+        Self { shared: self.shared.clone(), link: self.shared.servers.bulk() }
     }
 
     pub fn cells(&self) -> Cells {
         self.shared.cells
     }
 
-    pub fn server(&self) -> &RedisServer {
-        &self.shared.server
+    /// The server that has a cell.
+    ///
+    /// # Errors
+    /// Where no server of the cluster has its slot.
+    pub fn server(&self, cell: CellId) -> Result<RedisServer, RedisError> {
+        self.shared.servers.of(cell)
+    }
+
+    /// The servers that have cells, each with its cells.
+    pub fn servers(&self) -> Vec<ServerOfCells> {
+        self.shared.servers.by_server(self.shared.cells)
+    }
+
+    /// The cluster in which the cells are, where they are in one.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.shared.servers {
+            Servers::One(_) => None,
+            Servers::Cluster(cluster) => Some(cluster),
+        }
+    }
+
+    /// A connection to the server that has a cell, which fails for good when it goes away.
+    pub async fn own_connection(&self, cell: CellId) -> Result<OwnConnection, RedisError> {
+        self.shared.servers.own_connection(cell).await
+    }
+
+    /// Whether a cell bears the mark that has a recovery rebuild it.
+    pub async fn is_suspect(&self, cell: CellId) -> Result<bool, RedisError> {
+        let mut question = Cmd::new();
+        question.arg("EXISTS").arg(keys::suspect(cell));
+        Ok(redis::from_redis_value(self.link.send(cell, question).await?)?)
     }
 
     /// Wakes when a call met a closed cell: what the node knows of `cells` may be old.
@@ -288,7 +295,7 @@ impl Scripts {
             command.arg("EVALSHA").arg(&set.digests[script as usize]).arg(extra_keys.len() + 2);
             command.arg(&slot.gate).arg(&slot.events).arg(extra_keys).arg(args);
             let sent = Instant::now();
-            match self.send(command).await {
+            match self.link.send(cell, command).await {
                 Ok(value) => {
                     let reply = Reply::new(script, set.fence.epoch, value)?;
                     return match reply.outcome {
@@ -314,13 +321,6 @@ impl Scripts {
         }
     }
 
-    async fn send(&self, command: Cmd) -> Result<Value, RedisError> {
-        match &self.link {
-            Link::Shared(batches) => batches.send(command).await,
-            Link::Bulk(pool) => Box::pin(send_bulk(pool, command)).await,
-        }
-    }
-
     /// Loads behind the fence, unless somebody did since `since`, or tried in vain a moment ago.
     async fn try_load(&self, cell: CellId, since: Instant) -> bool {
         let mut last = self.slot(cell).last_load.lock().await;
@@ -330,7 +330,7 @@ impl Scripts {
             Some(_) | None => {}
         }
         let load = async {
-            let mut connection = self.shared.server.own_connection().await.ok()?;
+            let mut connection = self.own_connection(cell).await.ok()?;
             self.load_behind_fence(&mut connection, cell).await.ok()
         };
         // Requests wait for this, and a server that hangs would hold them for the long time-out of such a connection.
@@ -346,29 +346,11 @@ impl Scripts {
         set: &ScriptSet,
         error: &RedisError,
     ) -> ScriptError {
-        const REFUSALS: [&str; 12] = [
-            "OOM",
-            "NOREPLICAS",
-            "MISCONF",
-            "LOADING",
-            "BUSY",
-            "TRYAGAIN",
-            "MOVED",
-            "ASK",
-            "READONLY",
-            "CLUSTERDOWN",
-            "MASTERDOWN",
-            "NOPERM",
-        ];
-        let text = error.to_string();
-        if error.is_connection_refusal() || error.code().is_some_and(|it| REFUSALS.contains(&it)) {
-            return ScriptError::Refused(text);
+        if let Some(ended) = ScriptError::of_error(error) {
+            return ended;
         }
-        if !matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension) {
-            return ScriptError::Unknown(text);
-        }
-        // The script has shut the gate by itself; told again, should it have failed in that too.
         let half_way = error.code() == Some(HALFWAY);
+        // The script has shut the gate by itself; told again, should it have failed in that too.
         tracing::error!(script = script.stem(), %cell, %error, half_way, "a script failed");
         if half_way {
             match self.shut(cell, set.fence.epoch, true).await {
@@ -376,14 +358,14 @@ impl Scripts {
                 Err(error) => tracing::error!(%cell, %error, "the gate could not be shut"),
             }
         }
-        ScriptError::Failed { script: script.stem(), reason: text }
+        ScriptError::Failed { script: script.stem(), reason: error.to_string() }
     }
 
     /// Shuts the gate of one epoch; `suspect` demands a rebuild. False: it was another epoch's.
     pub async fn shut(&self, cell: CellId, epoch: Epoch, suspect: bool) -> Result<bool, RedisError> {
         let mut command = super::recovery::command(super::recovery::CELL_SHUT, cell);
         command.arg(epoch).arg(u8::from(suspect));
-        let (outcome,): (String,) = decode(self.send(command).await?)?;
+        let (outcome,): (String,) = decode(self.link.send(cell, command).await?)?;
         Ok(outcome == "SHUT")
     }
 

@@ -36,7 +36,7 @@ pub enum StepError {
 /// What a cell looks like from outside.
 #[derive(Debug, Clone)]
 pub struct CellLook {
-    /// `8`, `8!`, or empty.
+    /// `8`, `8!`, `8?`, or empty.
     pub gate: String,
     pub suspect: bool,
     pub oldest: Position,
@@ -46,8 +46,22 @@ pub struct CellLook {
 impl CellLook {
     /// The epoch that the gate names, open or not; 0 where there is none.
     pub fn gate_epoch(&self) -> Epoch {
-        self.gate.trim_end_matches('!').parse().unwrap_or(0)
+        self.gate.trim_end_matches(['!', '?']).parse().unwrap_or(0)
     }
+}
+
+/// The entries of a closed cell's log behind a position. Nothing proves that the server is the one that was checked, so
+/// whoever reads them takes only what goes on where MySQL stands.
+pub async fn entries_behind(
+    connection: &mut OwnConnection,
+    cell: CellId,
+    after: Position,
+    count: usize,
+) -> Result<Vec<Entry>, StepError> {
+    let mut range = redis::cmd("XRANGE");
+    range.arg(keys::events(cell)).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
+    let entries: Vec<RawEntry> = range.query_async(connection).await?;
+    entries.into_iter().map(|it| Ok(Entry::from_raw(it).map_err(malformed)?)).collect()
 }
 
 /// Takes the mark of a kept cell away; false: it is not open in this epoch. On the connection over which the server was

@@ -131,6 +131,8 @@ local function run()
 /// Closes it. Lua never rolls back: where the body fails behind its event, the script shuts the gate itself, so that no
 /// other script runs on half of its changes and appends what follows from them. Errors keep their code; in Redis 7.0 they
 /// are texts, later tables, and those of Lua itself have none.
+///
+/// In a slot that is on the move the mark cannot be set, since its key is not there; the gate is, and says so itself.
 const GUARD: &str = "
 end
 local done, reply = pcall(run)
@@ -138,8 +140,12 @@ if done then return reply end
 local reason = type(reply) == 'table' and reply.err or tostring(reply)
 if not string.find(reason, '^%u+ ') then reason = 'ERR ' .. reason end
 if not appended then return redis.error_reply(reason) end
-redis.pcall('SET', '{c' .. CELL .. '}:suspect', EPOCH)
-redis.pcall('DEL', KEYS[1])
+local marked = redis.pcall('SET', '{c' .. CELL .. '}:suspect', EPOCH)
+if type(marked) == 'table' and marked.err then
+  redis.pcall('SET', KEYS[1], EPOCH .. '?')
+else
+  redis.pcall('DEL', KEYS[1])
+end
 return redis.error_reply('HALFWAY ' .. reason)
 ";
 

@@ -4,6 +4,7 @@
 mod copies;
 mod expire;
 mod forget;
+pub mod moving;
 mod persist;
 mod publish;
 mod rebuild;

@@ -123,7 +123,7 @@ async fn recover(
     because: Because,
     progress: &dyn Progress,
 ) -> Result<RecoverOutcome, RecoverError> {
-    let mut connection = worker.scripts.server().own_connection().await?;
+    let mut connection = worker.scripts.own_connection(cell).await?;
     let row = cells::read(&worker.mysql, cell).await?;
     if let CellState::Closed { reason } = row.view.state {
         return Ok(RecoverOutcome::LeftClosed { reason });
@@ -298,7 +298,12 @@ async fn open(
 
 /// Closes a cell for an operator: nothing sells until it is opened again.
 pub async fn close(worker: &Worker, cell: CellId) -> Result<(), RecoverError> {
-    cells::set_state(&worker.mysql, cell, Some("operator")).await?;
+    close_as(worker, cell, "operator").await
+}
+
+/// The same with another reason.
+pub(super) async fn close_as(worker: &Worker, cell: CellId, reason: &str) -> Result<(), RecoverError> {
+    cells::set_state(&worker.mysql, cell, Some(reason)).await?;
     let epoch = cells::read(&worker.mysql, cell).await?.view.epoch;
     worker.scripts.shut(cell, epoch, false).await?;
     Ok(())

@@ -44,6 +44,6 @@ async fn came_later(
     if worker.scripts.fence(cell).is_none_or(|it| it.replid.is_some()) {
         return Ok(false);
     }
-    let connection = worker.scripts.server().kept_connection(kept).await?;
+    let connection = worker.scripts.server(cell)?.kept_connection(kept).await?;
     Ok(replid_to_compare(connection).await?.is_some())
 }

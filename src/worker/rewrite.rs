@@ -37,10 +37,14 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
     let mut connection = None;
     while !stop.is_cancelled() {
         let pause = match look(&worker, cell, &mut connection).await {
-            Ok(Found::NoMark) => PAUSE,
+            Ok(Found::NoMark) => {
+                connection = None;
+                PAUSE
+            }
             Ok(Found::Writing) => WRITING_PAUSE,
             Ok(Found::Trusted) => {
                 tracing::info!(%cell, "the append-only file was written anew; a restart can be met without a rebuild");
+                connection = None;
                 PAUSE
             }
             Ok(Found::Refused(error)) => {
@@ -62,7 +66,11 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
 /// same one's after a restart.
 async fn look(worker: &Worker, cell: CellId, kept: &mut Option<OwnConnection>) -> Result<Found, RedisError> {
     let Some(fence) = worker.scripts.fence(cell) else { return Ok(Found::NoMark) };
-    let connection = worker.scripts.server().kept_connection(kept).await?;
+    // Most cells bear none: they need no connection of their own to be asked.
+    if kept.is_none() && !worker.scripts.is_suspect(cell).await? {
+        return Ok(Found::NoMark);
+    }
+    let connection = worker.scripts.server(cell)?.kept_connection(kept).await?;
     if !connection.exists::<_, bool>(keys::suspect(cell)).await? {
         return Ok(Found::NoMark);
     }

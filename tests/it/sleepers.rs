@@ -55,7 +55,7 @@ async fn a_recoverer_that_slept_changes_nothing() {
         let epoch = known.epoch + 1;
         // Another worker may be faster: then there is nothing to sleep in.
         assert!(cells::claim_epoch(mysql, CELL, known.epoch, epoch).await.unwrap());
-        let connection = scripts.server().own_connection().await.unwrap();
+        let connection = scripts.own_connection(CELL).await.unwrap();
         let (mut sleeper, _) = CellInRecovery::take(connection, CELL, epoch).await.unwrap();
 
         let buy = async || {
