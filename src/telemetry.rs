@@ -133,7 +133,7 @@ fn describe() {
     for (name, help) in OF_CELLS {
         describe_counter!(name, help);
     }
-    describe_gauge!("firstcome_worker_cells", "Cells that this worker works on; with several cells");
+    describe_gauge!("firstcome_worker_cells", "Cells that this worker works on");
     for (name, help) in [
         (
             "firstcome_quota_transfers_total",

@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use sqlx::mysql::MySqlPool;
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
+use super::{Trouble, Worker};
 use crate::across::catalogue::{self, copy_coupon, copy_product};
 use crate::cell::CellId;
 use crate::ids::{CouponId, ProductId};
@@ -35,11 +35,16 @@ enum CopyError {
 
 /// Makes missing copies of what is at home in one cell, until `stop`.
 pub(super) async fn run(worker: Worker, home: CellId, stop: CancellationToken) {
+    let mut trouble = Trouble::default();
     while !stop.is_cancelled() {
         match copy_all(&worker, home).await {
+            Ok(()) => trouble.is_over(),
             // A cell that is closed gets its copies when it is open again.
-            Ok(()) | Err(CopyError::Script(ScriptError::CellClosed(_))) => {}
-            Err(error) => tracing::warn!(%home, %error, "copies of what is listed are not made yet"),
+            Err(CopyError::Script(ScriptError::CellClosed(_))) => {}
+            Err(error) if trouble.begins() => {
+                tracing::warn!(%home, %error, "copies of what is listed are not made for now");
+            }
+            Err(_) => {}
         }
         stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream;
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
+use super::{Trouble, Worker};
 use crate::cell::CellId;
 use crate::ids::OrderId;
 use crate::scripts::ScriptError;
@@ -24,13 +24,18 @@ const AT_ONCE: usize = 32;
 
 /// Ends overdue orders of a cell until `stop`.
 pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
+    let mut trouble = Trouble::default();
     while !stop.is_cancelled() {
         match expire(&worker, cell).await {
             // There may be more.
             Ok(looked) if looked == BATCH => continue,
+            Ok(_) => trouble.is_over(),
             // The persisting loop opens it again.
-            Ok(_) | Err(ScriptError::CellClosed(_)) => {}
-            Err(error) => tracing::warn!(%cell, %error, "overdue orders do not expire yet"),
+            Err(ScriptError::CellClosed(_)) => {}
+            Err(error) if trouble.begins() => {
+                tracing::warn!(%cell, %error, "overdue orders do not expire for now");
+            }
+            Err(_) => {}
         }
         stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
+use super::{Trouble, Worker};
 use crate::cell::CellId;
 use crate::ids::{CouponId, NotAnId, ProductId};
 use crate::mysql::ended;
@@ -47,19 +47,24 @@ pub struct Forgotten {
 
 /// Moves the window and forgets, for one cell, until `stop`.
 pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
-    let mut pauses = 0;
+    let (mut pauses, mut trouble) = (0, Trouble::default());
     while !stop.is_cancelled() {
         let done = match ranking_roll(&worker.scripts, cell).await {
             Ok(()) if pauses % PAUSES_BETWEEN == 0 => forget(&worker, cell).await.map(|_| ()),
             rolled => rolled.map_err(ForgetError::from),
         };
         match done {
-            Ok(()) => pauses += 1,
+            Ok(()) => {
+                pauses += 1;
+                trouble.is_over();
+            }
             // The persisting loop opens it again.
             Err(ForgetError::Script(ScriptError::CellClosed(_))) => {}
             Err(error) => {
                 pauses += 1;
-                tracing::warn!(%cell, %error, "what ended is not forgotten yet");
+                if trouble.begins() {
+                    tracing::warn!(%cell, %error, "what ended is not forgotten for now");
+                }
             }
         }
         stop.run_until_cancelled(tokio::time::sleep(ROLL_PAUSE)).await;

@@ -89,6 +89,7 @@ impl Worker {
         if self.settings.cells > 1 {
             return shares::run(self, stop).await;
         }
+        metrics::gauge!("firstcome_worker_cells").set(1.0);
         // One cell is everybody's: whoever is faster persists, and nobody has to take over.
         let loops = TaskTracker::new();
         self.spawn_loops(&loops, self.settings.cells().first(), &stop);
@@ -121,6 +122,21 @@ impl Worker {
     {
         let (worker, stop) = (self.clone(), stop.clone());
         loops.spawn(supervise(name, move || run(worker.clone(), cell, stop.clone())));
+    }
+}
+
+/// What a loop meets again and again is told when it begins, and not each time.
+#[derive(Default)]
+struct Trouble(bool);
+
+impl Trouble {
+    /// Whether it has just begun.
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.0, true)
+    }
+
+    fn is_over(&mut self) {
+        self.0 = false;
     }
 }
 

@@ -143,7 +143,11 @@ async fn recover(
     if !cells::claim_epoch(&worker.mysql, cell, row.view.epoch, epoch).await? {
         return Err(RecoverError::Superseded);
     }
-    tracing::warn!(%cell, epoch, ?because, gate = seen.gate, newest = %seen.newest, persisted = %row.view.persisted, "recovering");
+    if row.view.epoch == 0 {
+        tracing::info!(%cell, "opening a cell for the first time");
+    } else {
+        tracing::warn!(%cell, epoch, ?because, gate = seen.gate, newest = %seen.newest, persisted = %row.view.persisted, "recovering");
+    }
     let (mut in_recovery, seen) = CellInRecovery::take(connection, cell, epoch).await?;
     // Only what MySQL says now counts. The claim has waited for any transaction of an older writer, whose
     // events the first reading may lack; and whoever claimed a newer epoch has not seen our token.

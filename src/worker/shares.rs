@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Worker, publish};
+use super::{Trouble, Worker, publish};
 use crate::cell::CellId;
 use crate::mysql::shares::Shares;
 
@@ -42,13 +42,13 @@ pub(super) async fn run(worker: &Worker, stop: CancellationToken) {
     let mut held: BTreeMap<CellId, Held> = BTreeMap::new();
     let mut free_before = BTreeSet::new();
     let mut shares = None;
-    let mut reported_failure = false;
+    let mut trouble = Trouble::default();
     while !stop.is_cancelled() {
         match look(worker, &name, &mut shares, &mut held, &mut free_before).await {
-            Ok(()) => reported_failure = false,
+            Ok(()) => trouble.is_over(),
             Err(error) => {
                 shares = None;
-                if !std::mem::replace(&mut reported_failure, true) {
+                if trouble.begins() {
                     tracing::warn!(%error, cells = held.len(), "cells cannot be shared; going on with those at hand");
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
+use super::{Trouble, Worker};
 use crate::cell::{CellId, Position};
 use crate::mysql::cells;
 use crate::pool::Pool;
@@ -36,12 +36,16 @@ enum TransferError {
 
 /// Takes transfers out of one cell to their end, until `stop`.
 pub(super) async fn run(worker: Worker, from: CellId, stop: CancellationToken) {
-    let mut seen = HashSet::new();
+    let (mut seen, mut trouble) = (HashSet::new(), Trouble::default());
     while !stop.is_cancelled() {
         match look(&worker, from, &mut seen).await {
+            Ok(()) => trouble.is_over(),
             // The persisting loop opens it again.
-            Ok(()) | Err(TransferError::Script(ScriptError::CellClosed(_))) => {}
-            Err(error) => tracing::warn!(%from, %error, "units stay on their way between cells"),
+            Err(TransferError::Script(ScriptError::CellClosed(_))) => {}
+            Err(error) if trouble.begins() => {
+                tracing::warn!(%from, %error, "units stay on their way between cells for now");
+            }
+            Err(_) => {}
         }
         stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
