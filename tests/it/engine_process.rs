@@ -31,6 +31,7 @@ impl EngineProcess {
         command
             .args(["serve", "--role", role])
             .env("FIRSTCOME_LISTEN", settings.listen.to_string())
+            .env("FIRSTCOME_CELLS", settings.cells.to_string())
             .env("FIRSTCOME_REDIS_URL", settings.redis_url.expose())
             .env("FIRSTCOME_MYSQL_URL", settings.mysql_url.expose())
             .env("FIRSTCOME_AMQP_URL", settings.amqp_url.expose())

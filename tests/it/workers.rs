@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::engine_process::EngineProcess;
-use super::test_app::TestApp;
+use super::test_app::{TestApp, eventually};
 
 /// Goal: with three workers on one cell nothing is applied twice, nothing is left out.
 #[tokio::test]
@@ -101,4 +101,42 @@ async fn buy(app: &TestApp, times: usize) {
             }
         }
     }
+}
+
+/// Goal: of several workers each takes its share of the cells; what a dead one had is taken over, and a new one gets some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_share_the_cells() {
+    let app = TestApp::start_with(|settings| settings.cells = 8).await;
+    let locked = "SELECT COUNT(*) FROM cells WHERE IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', \
+                  LEFT(SHA2(DATABASE(), 256), 16))) IS NOT NULL";
+    let sharers = "SELECT COUNT(DISTINCT IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', \
+                   LEFT(SHA2(DATABASE(), 256), 16)))) FROM cells";
+    let largest = "SELECT MAX(held) FROM (SELECT COUNT(*) AS held FROM cells GROUP BY \
+                   IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', LEFT(SHA2(DATABASE(), 256), 16)))) shares";
+    eventually!(app.count(locked).await == 8 && app.count(sharers).await == 1);
+    let second = EngineProcess::start(&app.settings, "worker");
+    eventually!(
+        app.count(locked).await == 8 && app.count(sharers).await == 2 && app.count(largest).await == 4
+    );
+    let third = EngineProcess::start(&app.settings, "worker");
+    eventually!(
+        app.count(locked).await == 8 && app.count(sharers).await == 3 && app.count(largest).await == 3
+    );
+    kill_process(Pid::from_raw(second.pid() as i32).unwrap(), Signal::KILL).unwrap();
+    kill_process(Pid::from_raw(third.pid() as i32).unwrap(), Signal::STOP).unwrap();
+    for user in 1..=40 {
+        app.user_with(user, 10).await;
+    }
+    // Of the dead and the sleeping, too.
+    eventually!(app.count("SELECT COUNT(*) FROM wallets").await == 40);
+    eventually!(app.count(locked).await == 8 && app.count(sharers).await == 1);
+    kill_process(Pid::from_raw(third.pid() as i32).unwrap(), Signal::CONT).unwrap();
+    eventually!(
+        app.count(locked).await == 8 && app.count(sharers).await == 2 && app.count(largest).await == 4
+    );
+    for user in 1..=40 {
+        app.user_with(100 + user, 10).await;
+    }
+    eventually!(app.count("SELECT COUNT(*) FROM wallets").await == 80);
+    app.finish().await;
 }
