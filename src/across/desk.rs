@@ -54,9 +54,14 @@ pub struct Desk {
     scripts: Scripts,
     watermark: Watermark,
     groups: Mutex<HashMap<(Pool, CellId), Arc<Group>>>,
-    /// Of each pool that is being recalled.
-    recalls: Mutex<HashMap<Pool, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
+    /// Of each pool that is being recalled: when that ended last.
+    recalls: Turns<Instant>,
+    /// Of each pool that is being counted: when the last count began, and what it found.
+    counts: Turns<(Instant, Arc<Counted>)>,
 }
+
+/// What one does at a time for a pool, for all who wait for it, and what came of it last.
+type Turns<T> = Mutex<HashMap<Pool, Arc<tokio::sync::Mutex<Option<T>>>>>;
 
 /// Those who wait for one pool in one cell.
 #[derive(Default)]
@@ -78,7 +83,8 @@ struct Told {
 
 impl Desk {
     pub fn new(scripts: Scripts, watermark: Watermark) -> Self {
-        Self { scripts, watermark, groups: Mutex::default(), recalls: Mutex::default() }
+        let (groups, recalls, counts) = (Mutex::default(), Turns::default(), Turns::default());
+        Self { scripts, watermark, groups, recalls, counts }
     }
 
     /// Waits until `cell` got units of a pool of which it has fewer than `units`, or until it is known that there are not
@@ -131,7 +137,7 @@ impl Desk {
                 QuotaAsk::Ready => continue,
                 QuotaAsk::Waiting | QuotaAsk::Gone => {}
             }
-            let counted = stock::count(&self.scripts, pool).await?;
+            let counted = self.count(pool).await?;
             if counted.at_most.is_some_and(|it| it < least) {
                 // Nobody is to wait for this cell.
                 quota_ask(&self.scripts, pool, cell, least, 0).await?;
@@ -171,20 +177,30 @@ impl Desk {
     /// Recalls what other cells have not sold of a pool to its home: half of it, or what is `wanted` of each.
     pub async fn recall(&self, pool: Pool, wanted: i64, counted: &Counted) -> Result<(), ScriptError> {
         let since = Instant::now();
-        let turn = self.recalls.lock().expect("no panic while held").entry(pool).or_default().clone();
-        let mut last = turn.lock().await;
+        let turn = Turn::of(&self.recalls, pool);
+        let mut last = turn.turn.lock().await;
         if last.is_none_or(|it| it <= since) {
             let recalled = self.recall_now(pool, wanted, counted).await;
             *last = Some(Instant::now());
-            drop(last);
-            // The last one to wait takes it away.
-            let mut recalls = self.recalls.lock().expect("no panic while held");
-            if Arc::strong_count(&turn) <= 2 {
-                recalls.remove(&pool);
-            }
             recalled?;
         }
         Ok(())
+    }
+
+    /// Counts the units of a pool, once for all requests of the node that asked before it began. In each round of each
+    /// cell that waits all cells are read, twice.
+    async fn count(&self, pool: Pool) -> Result<Arc<Counted>, ScriptError> {
+        let since = Instant::now();
+        let turn = Turn::of(&self.counts, pool);
+        let mut last = turn.turn.lock().await;
+        // What a count proves was true after it began.
+        if let Some((_, counted)) = last.as_ref().filter(|(began, _)| *began >= since) {
+            return Ok(counted.clone());
+        }
+        let began = Instant::now();
+        let counted = Arc::new(stock::count(&self.scripts, pool).await?);
+        *last = Some((began, counted.clone()));
+        Ok(counted)
     }
 
     async fn recall_now(&self, pool: Pool, wanted: i64, counted: &Counted) -> Result<(), ScriptError> {
@@ -226,6 +242,30 @@ impl Desk {
 enum Asked {
     Came(i64),
     Short(i64),
+}
+
+/// A place in the line for a pool; the last one to leave it takes the line away.
+struct Turn<'a, T> {
+    turns: &'a Turns<T>,
+    pool: Pool,
+    turn: Arc<tokio::sync::Mutex<Option<T>>>,
+}
+
+impl<'a, T> Turn<'a, T> {
+    fn of(turns: &'a Turns<T>, pool: Pool) -> Self {
+        let turn = turns.lock().expect("no panic while held").entry(pool).or_default().clone();
+        Self { turns, pool, turn }
+    }
+}
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        let mut turns = self.turns.lock().expect("no panic while held");
+        // The map's, and this one.
+        if Arc::strong_count(&self.turn) == 2 {
+            turns.remove(&self.pool);
+        }
+    }
 }
 
 /// One who waits in a group; the last one to go takes the group away.
