@@ -9,7 +9,7 @@ use reqwest::Method;
 use super::{Request, all_calls};
 use crate::cell_dump::everything;
 use crate::contract::assert_told;
-use crate::test_app::{CELL, TestApp};
+use crate::test_app::TestApp;
 
 /// Calls about the engine itself, which are no part of the shop.
 const OPERATIONS: [(&str, &str); 11] = [
@@ -111,7 +111,9 @@ async fn every_call_of_a_closed_cell_tells_to_come_back() {
     super::set_campaign(&app, 1, serde_json::json!({})).await;
     app.drain_events().await;
     let worker = app.connections().worker();
-    close(&worker, CELL).await.unwrap();
+    for cell in app.settings.cells().all() {
+        close(&worker, cell).await.unwrap();
+    }
     let before = everything(&app.redis.url()).await;
     for call in all_calls() {
         for language in ["en", "ko"] {
@@ -120,7 +122,9 @@ async fn every_call_of_a_closed_cell_tells_to_come_back() {
         }
     }
     assert_eq!(everything(&app.redis.url()).await, before);
-    reopen(&worker, CELL, &Silent).await.unwrap();
+    for cell in app.settings.cells().all() {
+        reopen(&worker, cell, &Silent).await.unwrap();
+    }
     assert!(app.engine().wait_until_open(std::time::Duration::from_secs(60)).await);
     assert_eq!(app.balance(1).await, 1_000);
     app.finish().await;
