@@ -6,6 +6,7 @@
 
 mod body;
 mod holding;
+mod quota;
 
 use crate::cell::{CellId, NotAPosition, Position, Seq, order_id};
 use crate::coupon::{CouponDescription, Discount, IssueId};
@@ -13,12 +14,12 @@ use crate::idempotency::Fingerprint;
 use crate::ids::{CouponId, OptionId, OrderId, ProductId, UserId};
 use crate::money::Amount;
 use crate::order::{FactLine, Order, OrderFacts, OrderStatus};
-use crate::pool::Pool;
 use crate::product::SkuId;
 use crate::scripts::product_set::CopyOf;
 use crate::time::Millis;
 
 pub use holding::Holding;
+pub use quota::{Direction, QuotaMovedEvent};
 
 /// One fact, with the absolute values after it, so that MySQL's rows and a rebuild need nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,31 +117,6 @@ pub struct Left {
     pub remaining: i64,
     /// Units that had come from other cells, less those that went there.
     pub moved: i64,
-}
-
-/// Units of a pool left for another cell, or came from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QuotaMovedEvent {
-    pub at_ms: Millis,
-    pub pool: Pool,
-    pub direction: Direction,
-    /// The other cell.
-    pub peer: CellId,
-    /// Of the pool: the number of its first event in its home cell.
-    pub life: Seq,
-    /// Of the transfer, among those of this pool between these two cells in this direction.
-    pub number: u64,
-    pub units: i64,
-    /// Units that this cell has afterwards.
-    pub remaining: i64,
-    /// All that ever came from other cells, less what went there.
-    pub moved: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
-    Given,
-    Taken,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

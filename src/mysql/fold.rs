@@ -8,22 +8,21 @@ use sqlx::{Arguments, MySqlConnection};
 
 use super::catalogue::{CatalogueChange, Turn};
 use super::datetime;
+use super::moves::Moves;
 use super::order_rows::OrderRows;
 use super::tables::{
-    COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, MOVED_COUPONS, MOVED_SKUS,
-    OUTBOX, RESTOCKED_SKUS, SKUS, TRANSFERS_GIVEN, TRANSFERS_TAKEN, WALLETS,
+    COUPON_ISSUES, COUPON_STATES, COUPONS, DEAD_EVENTS, IDEMPOTENCY, LEDGER, OUTBOX, RESTOCKED_SKUS, SKUS,
+    WALLETS,
 };
 use crate::cell::{CellId, Position, Seq, order_id};
 use crate::coupon::{IssueId, IssueState};
 use crate::event::{
-    CouponIssuedEvent, Direction, Entry, Event, Holding, OrderEndedEvent, OrderPaidEvent, OrderSettledEvent,
-    QuotaMovedEvent, StoredKey,
+    CouponIssuedEvent, Entry, Event, Holding, OrderEndedEvent, OrderPaidEvent, OrderSettledEvent, StoredKey,
 };
 use crate::ids::{CouponId, OrderId, UserId};
 use crate::message::{MessageKind, cloud_event};
 use crate::money::Amount;
 use crate::order::{Order, OrderFacts, OrderStatus};
-use crate::pool::Pool;
 use crate::product::SkuId;
 use crate::time::Millis;
 
@@ -34,10 +33,7 @@ pub(super) struct Fold {
     wallets: BTreeMap<UserId, (Amount, Seq)>,
     skus: BTreeMap<SkuId, (i64, Seq)>,
     coupons: BTreeMap<CouponId, (i64, Seq)>,
-    /// Units that moved between cells.
-    moved: BTreeMap<Pool, (i64, Seq)>,
-    /// The last transfer of each pool to or from each other cell.
-    transfers: BTreeMap<(Pool, CellId, Direction), (Position, QuotaMovedEvent)>,
+    moves: Moves,
     issues: BTreeMap<IssueId, IssueRow>,
     ledger: Vec<LedgerRow>,
     orders: OrderRows,
@@ -123,11 +119,7 @@ impl Fold {
                     self.coupons.insert(coupon, (remaining, seq));
                 }
             }
-            Holding::Moved(pool) => match (pool, value) {
-                // As above.
-                (Pool::Coupon(_), None) => {}
-                (_, value) => drop(self.moved.insert(pool, (value.unwrap_or(0), seq))),
-            },
+            Holding::Moved(pool) => self.moves.hold(pool, value, seq),
             Holding::Issue(issue) => {
                 if let Some(state) = value.and_then(IssueState::from_number) {
                     let issued = match event {
@@ -161,9 +153,7 @@ impl Fold {
                 *self.restocked.entry(sku).or_default() += delta;
                 self.add_key(caller, key, seq, at_ms, || format!("{total}"));
             }
-            Event::QuotaMoved(moved) => {
-                self.transfers.insert((moved.pool, moved.peer, moved.direction), (position, moved));
-            }
+            Event::QuotaMoved(moved) => self.moves.add(position, moved),
             Event::CouponIssued(issued) => self.add_issue(seq, issued),
             Event::KeyNoted { at_ms, scope, answer, key } => {
                 let at = datetime(at_ms);
@@ -357,64 +347,7 @@ impl Fold {
             to.add(seq)
         };
         COUPONS.execute(connection, &coupons, row).await?;
-        self.write_moved(connection).await
-    }
-
-    async fn write_moved(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        let (mut skus, mut coupons) = (Vec::new(), Vec::new());
-        for (pool, moved) in &self.moved {
-            match pool {
-                Pool::Stock(sku) => skus.push((sku, moved)),
-                Pool::Coupon(coupon) => coupons.push((coupon, moved)),
-            }
-        }
-        let row = |to: &mut MySqlArguments, (sku, (moved, seq)): &(&SkuId, &(i64, Seq))| {
-            to.add(sku.product.get())?;
-            to.add(sku.option.get())?;
-            to.add(self.cell)?;
-            to.add(moved)?;
-            to.add(seq)
-        };
-        MOVED_SKUS.execute(connection, &skus, row).await?;
-        let row = |to: &mut MySqlArguments, (coupon, (moved, seq)): &(&CouponId, &(i64, Seq))| {
-            to.add(coupon.get())?;
-            to.add(self.cell)?;
-            to.add(moved)?;
-            to.add(seq)
-        };
-        MOVED_COUPONS.execute(connection, &coupons, row).await?;
-        self.write_transfers(connection).await
-    }
-
-    async fn write_transfers(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        let (given, taken): (Vec<_>, Vec<_>) =
-            self.transfers.values().partition(|(_, it)| it.direction == Direction::Given);
-        let key = |to: &mut MySqlArguments, it: &QuotaMovedEvent| {
-            let (kind, item, option) = match it.pool {
-                Pool::Stock(sku) => ("s", sku.product.get(), sku.option.get()),
-                Pool::Coupon(coupon) => ("c", coupon.get(), 0),
-            };
-            to.add(self.cell)?;
-            to.add(it.peer.0)?;
-            to.add(kind)?;
-            to.add(item)?;
-            to.add(option)?;
-            to.add(it.life)?;
-            to.add(it.number)
-        };
-        let row = |to: &mut MySqlArguments, (at, it): &&(Position, QuotaMovedEvent)| {
-            key(to, it)?;
-            to.add(it.units)?;
-            to.add(at.epoch)?;
-            to.add(at.seq)
-        };
-        TRANSFERS_GIVEN.execute(connection, &given, row).await?;
-        let row = |to: &mut MySqlArguments, (at, it): &&(Position, QuotaMovedEvent)| {
-            key(to, it)?;
-            to.add(at.epoch)?;
-            to.add(at.seq)
-        };
-        TRANSFERS_TAKEN.execute(connection, &taken, row).await
+        self.moves.write(CellId(self.cell), connection).await
     }
 
     async fn write_issues(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {

@@ -12,6 +12,7 @@ pub mod ended;
 mod fold;
 pub mod history;
 mod listed;
+mod moves;
 pub mod named_lock;
 mod order_rows;
 pub mod orders;
