@@ -5,17 +5,20 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
+use firstcome::cell::CellId;
+use firstcome::dev::PrivateCluster;
 use futures::StreamExt;
 use futures::stream;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use redis::AsyncCommands;
 use reqwest::StatusCode;
 use serde_json::json;
 
 use super::sale::{AT_ONCE, Plan, Sale, Shop, UNITS, order_of};
 use crate::test_app::eventually;
-use crate::test_cluster::{start_cluster, start_engine_with};
+use crate::test_cluster::{CELLS, server_of, start_cluster, start_engine_with};
 
 /// How long an order can be paid.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -87,13 +90,13 @@ async fn units_that_come_back_are_sold() {
     let shop = Shop::open(&app, plan.buyers).await;
     for (number, mut random) in plan.rounds("mixed") {
         let sale = shop.list(number, UNITS.min(plan.buyers / 3), plan.buyers).await;
-        round(&shop, &sale, &mut random).await;
+        round(&shop, &cluster, &sale, &mut random).await;
     }
     drop(shop);
     app.finish().await;
 }
 
-async fn round(shop: &Shop<'_>, sale: &Sale, random: &mut StdRng) {
+async fn round(shop: &Shop<'_>, cluster: &PrivateCluster, sale: &Sale, random: &mut StdRng) {
     let mut users: Vec<u64> = (1..=sale.buyers as u64).collect();
     users.shuffle(random);
     let intents = [Intent::Pay, Intent::PayLater, Intent::Cancel, Intent::Cancel, Intent::Forget];
@@ -105,7 +108,7 @@ async fn round(shop: &Shop<'_>, sale: &Sale, random: &mut StdRng) {
     shop.settle().await;
     eventually!(shop.app.count("SELECT COUNT(*) FROM orders WHERE status = 'pending'").await == 0);
 
-    let holdings = holdings(shop, sale).await;
+    let holdings = holdings(shop, cluster, sale).await;
     let (orders, refused) = (told.orders.into_inner().unwrap(), told.refused.into_inner().unwrap());
     assert_eq!(holdings.len(), orders.len(), "each order was told, and is there");
     for (order, ended) in &orders {
@@ -138,18 +141,23 @@ struct Holding {
     until_ms: Option<i64>,
 }
 
-async fn holdings(shop: &Shop<'_>, sale: &Sale) -> BTreeMap<u64, Holding> {
-    type Row = (u64, String, DateTime<Utc>, Option<DateTime<Utc>>);
-    let sql = "SELECT o.id, o.status, o.placed_at, o.cancelled_at FROM orders o \
+async fn holdings(shop: &Shop<'_>, cluster: &PrivateCluster, sale: &Sale) -> BTreeMap<u64, Holding> {
+    let sql = "SELECT o.id, o.status, o.placed_at FROM orders o \
                JOIN order_lines l ON l.order_id = o.id WHERE l.product_id = ?";
-    let rows = sqlx::query_as::<_, Row>(sql).bind(sale.product.get());
+    let rows = sqlx::query_as::<_, (u64, String, DateTime<Utc>)>(sql).bind(sale.product.get());
     let rows = rows.fetch_all(&shop.app.connections().mysql).await.unwrap();
-    rows.into_iter()
-        .map(|(id, status, placed_at, ended_at)| {
-            let until_ms = ended_at.map(|it| it.timestamp_millis());
-            (id, Holding { status, from_ms: placed_at.timestamp_millis(), until_ms })
-        })
-        .collect()
+    let mut holdings = BTreeMap::new();
+    for cell in (0..CELLS).map(CellId) {
+        let mut redis = cluster.connect(server_of(shop.app, cluster, cell)).await.unwrap();
+        for (id, status, placed_at) in rows.iter().filter(|it| it.0 % 1_024 == u64::from(cell.0)) {
+            // MySQL does not keep when an order expired.
+            let until_ms = redis.hget(format!("{{c{cell}}}:order:{id}"), "ended_at_ms").await.unwrap();
+            assert_eq!(Option::is_none(&until_ms), status == "paid", "order {id} is {status}");
+            let from_ms = placed_at.timestamp_millis();
+            holdings.insert(*id, Holding { status: status.clone(), from_ms, until_ms });
+        }
+    }
+    holdings
 }
 
 /// How many units were taken, by the servers' clock, which is one where they are on one machine.
