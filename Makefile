@@ -6,6 +6,8 @@
 # test-faults reads FIRSTCOME_FAULTS_SEED (any number; else a random one, which it prints), FIRSTCOME_FAULTS_ROUNDS (faults,
 # 120), FIRSTCOME_FAULTS_KINDS (names with commas between them; else all) and FIRSTCOME_FAULTS_PATIENT (1: what sleeps
 # sleeps for half a minute or a minute). CONTRIBUTING.md says more.
+# make test ARGS="--test it cluster_sales" reads FIRSTCOME_SALES_ROUNDS (of each kind of sale, 1), FIRSTCOME_SALES_BUYERS (of each,
+# 1000) and FIRSTCOME_SALES_SEED (of the first round; else a random one, which it prints).
 # bench reads BENCH_SECONDS (each load, 10), BENCH_ONLY (unit, growth, burst, aof, reads, claims, latency, overload,
 # sustained, ready, alternative, with commas between them; else all) and what docs/performance.md says.
 # loadtest reads SCENARIO (a name of loadtest/*.js) and what loadtest/README.md says: BASE_URL, VUS, RATE, DURATION, STOCK …

@@ -236,7 +236,7 @@ impl WrongSetting {
 }
 
 /// Beginnings of variables that are for something else: programs of servers, tests.
-const NO_SETTINGS: [&str; 10] = [
+const NO_SETTINGS: [&str; 11] = [
     "redis_server",
     "mysqld",
     "rabbitmq_server",
@@ -246,6 +246,7 @@ const NO_SETTINGS: [&str; 10] = [
     "model_",
     "faults_",
     "dead_",
+    "sales_",
     "previous",
 ];
 

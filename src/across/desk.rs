@@ -74,7 +74,8 @@ struct Group {
 
 /// How the last round ended.
 struct Told {
-    /// It counts for those who waited before.
+    /// It counts for those who waited before: units came, or the question failed, at that time; that there are not enough
+    /// was proven after it.
     at: Instant,
     /// Units that came for others than the one who asked.
     unclaimed: i64,
@@ -110,14 +111,15 @@ impl Desk {
         }
         let wanted = waiting.group.waiting.load(Ordering::Relaxed);
         let asked = self.ask(pool, cell, units, wanted).await;
-        let (outcome, came) = match asked {
-            Ok(Asked::Came(came)) => (Ok(Fetched::Again), came),
-            Ok(Asked::Short(left)) => (Ok(Fetched::Short { left }), 0),
-            Err(error) => (Err(error), 0),
+        let (outcome, came, at) = match asked {
+            Ok(Asked::Came(came)) => (Ok(Fetched::Again), came, Instant::now()),
+            // Whoever came while it was being proven may know of units that came back since.
+            Ok(Asked::Short { left, since }) => (Ok(Fetched::Short { left }), 0, since),
+            Err(error) => (Err(error), 0, Instant::now()),
         };
         let others = waiting.group.waiting.load(Ordering::Relaxed) - units;
         let unclaimed = (came - units).min(others);
-        *turn = Some(Told { at: Instant::now(), unclaimed, outcome: outcome.clone() });
+        *turn = Some(Told { at, unclaimed, outcome: outcome.clone() });
         outcome
     }
 
@@ -125,6 +127,7 @@ impl Desk {
     async fn ask(&self, pool: Pool, cell: CellId, least: i64, wanted: i64) -> Result<Asked, ScriptError> {
         let (began, home) = (Instant::now(), pool.home(self.scripts.cells()));
         while began.elapsed() < PATIENCE {
+            let since = Instant::now();
             if cell != home
                 && let Some(asked) = self.ask_home(pool, home, cell, least, wanted).await?
             {
@@ -132,16 +135,18 @@ impl Desk {
             }
             match quota_ask(&self.scripts, pool, cell, least, ASK_MS).await? {
                 // It went while they waited.
-                QuotaAsk::NotFound => return Ok(Asked::Short(0)),
+                QuotaAsk::NotFound => return Ok(Asked::Short { left: 0, since }),
                 QuotaAsk::Ready if cell == home => return Ok(Asked::Came(least)),
                 QuotaAsk::Ready => continue,
                 QuotaAsk::Waiting | QuotaAsk::Gone => {}
             }
+            let since = Instant::now();
             let counted = self.count(pool).await?;
             if counted.at_most.is_some_and(|it| it < least) {
                 // Nobody is to wait for this cell.
                 quota_ask(&self.scripts, pool, cell, least, 0).await?;
-                return Ok(Asked::Short(counted.now.clamp(0, least - 1)));
+                let left = counted.now.clamp(0, least - 1);
+                return Ok(Asked::Short { left, since });
             }
             self.recall(pool, wanted, &counted).await?;
             tokio::time::sleep(PAUSE).await;
@@ -158,10 +163,10 @@ impl Desk {
         least: i64,
         wanted: i64,
     ) -> Result<Option<Asked>, ScriptError> {
-        let share = 2 * u64::from(self.scripts.cells().count());
+        let (since, share) = (Instant::now(), 2 * u64::from(self.scripts.cells().count()));
         let ask = Ask::Home { least, wanted, share };
         let (transfer, hold_ms) = match quota_give(&self.scripts, pool, home, cell, ask).await? {
-            QuotaGive::NotFound => return Ok(Some(Asked::Short(0))),
+            QuotaGive::NotFound => return Ok(Some(Asked::Short { left: 0, since })),
             QuotaGive::Outstanding(transfer) => (transfer, HOLD_MS),
             QuotaGive::Given { transfer, scarce } => (transfer, if scarce { HOLD_MS } else { 0 }),
             QuotaGive::Held | QuotaGive::Wait => return Ok(None),
@@ -241,7 +246,11 @@ impl Desk {
 /// What a question came to.
 enum Asked {
     Came(i64),
-    Short(i64),
+    /// Proven at some moment after `since`.
+    Short {
+        left: i64,
+        since: Instant,
+    },
 }
 
 /// A place in the line for a pool; the last one to leave it takes the line away.

@@ -25,6 +25,7 @@ mod browser;
 mod cells;
 mod cluster;
 mod cluster_moves;
+mod cluster_sales;
 mod commands;
 mod connections;
 mod console;
