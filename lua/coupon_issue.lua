@@ -15,16 +15,16 @@
 --   4  fingerprint  32 hex digits, or empty where the request has no key
 --   5  idem_key     the key's text
 --   6  idem_ttl_ms  how long its record is kept
--- RETURNS  {outcome, answer, at_ms}: answer = "<seq> <at_ms> <kind> <value> <max_amount or -> <expires_at_ms>"
+-- RETURNS  {outcome, answer, number}: answer = "<seq> <at_ms> <kind> <value> <max_amount or -> <expires_at_ms>"
 --   KEY_REUSED      the key was used for another request
 --   REPLAYED        answer = that of the first request with this key
 --   NOT_FOUND       no such coupon
 --   USER_NOT_FOUND
---   NOT_STARTED     at_ms = when issuing begins
---   EXPIRED         at_ms = when it ended
+--   NOT_STARTED     number = when issuing begins, in milliseconds
+--   EXPIRED         number = when it ended
 --   ALREADY_ISSUED
 --   SOLD_OUT
---   ISSUED
+--   ISSUED          number = units left
 -- EFFECTS  on ISSUED only: one coupon_issued event, coupon.remaining - 1, issues[user] = issued, the wallet of a
 --          user who was missing, idem = fingerprint and answer
 -- CLOCK    Redis TIME, so that nodes with different clocks agree on what "open" means
@@ -64,4 +64,4 @@ local answer = string.format('%s %d %s', string.sub(id, #EPOCH + 2), now_ms, ter
 if fingerprint ~= '' then
   redis.call('SET', KEYS[6], fingerprint .. ' ' .. answer, 'PXAT', string.format('%d', now_ms + ARGV[6]))
 end
-return {'ISSUED', answer, now_ms}
+return {'ISSUED', answer, remaining}

@@ -19,7 +19,8 @@
 --   5  coupon_id    decimal text; 0: none
 --   6  within_ms    how long it can be paid; 0: it is paid at once
 --   7… items        for each SKU: product_id, option_id, quantity (decimal text, 1 to 1000)
--- RETURNS  {outcome, answer, item, remaining}; item = index (from 1) of the item that was refused;
+-- RETURNS  {outcome, answer, item, remaining}; item = index (from 1) of the item that was refused, or of the one of which the
+--          fewest units are left;
 --          answer = "<seq> <at_ms> <total> <discount> <balance or -> <coupon_id or 0> <unit price,…> [<expires_at_ms>]"
 --   KEY_REUSED       the key was used for another request
 --   REPLAYED         answer = that of the first request with this key
@@ -32,8 +33,8 @@
 --   OUT_OF_STOCK     remaining = units left of the item
 --   COUPON_INVALID   answer = not_issued, held, used, expired or below_minimum
 --   BALANCE_TOO_LOW  only where it is paid at once
---   PAID
---   PLACED           to be paid before expires_at_ms
+--   PAID             remaining = units left of the item
+--   PLACED           to be paid before expires_at_ms; remaining as above
 -- EFFECTS  on PAID only: one order_paid event, user.balance - (total - discount), each sku.remaining - quantity,
 --          bought:<product>[user] + quantity where the product has a limit, issues[user] = used,
 --          sales:<hour> and rolling + quantity, idem = fingerprint and answer;
@@ -61,7 +62,7 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local tag = '{c' .. CELL .. '}:'
 local later = ARGV[6] ~= '0'
 local total, lines, lefts, prices, limited = 0, nil, nil, nil, nil
-local closed, over, over_left, short, short_left
+local closed, over, over_left, short, short_left, fewest, fewest_left
 for i = 9, #KEYS do
   local arg = 7 + (i - 9) * 3
   local product, quantity = ARGV[arg], tonumber(ARGV[arg + 2])
@@ -85,6 +86,7 @@ for i = 9, #KEYS do
   end
   local left = remaining - quantity
   if left < 0 and not short then short, short_left = i - 8, tonumber(remaining) end
+  if not fewest or left < fewest_left then fewest, fewest_left = i - 8, left end
   local line
   if later then
     line = string.format('%s:%s:%s:%s:%s', product, ARGV[arg + 1], ARGV[arg + 2], price, sku[5] and '1' or '0')
@@ -171,4 +173,4 @@ end
 if fingerprint ~= '' then
   redis.call('SET', KEYS[4], fingerprint .. ' ' .. answer, 'PXAT', string.format('%d', now_ms + ARGV[4]))
 end
-return {later and 'PLACED' or 'PAID', answer, 0, 0}
+return {later and 'PLACED' or 'PAID', answer, fewest, fewest_left}

@@ -6,8 +6,8 @@
 --   2  events  stream  one entry per change
 --   3  pool    hash    remaining, moved, life (product_set.lua, coupon_set.lua)
 --   4  quota   hash    out<cell> = "<number> <units> <epoch> <seq>" of the last transfer to a cell, in<cell> = "<number>
---                      <epoch> <seq>" of the last one from it, hold = time until which what came stays, ask<cell> = time
---                      until which a cell's question counts (quota_ask.lua)
+--                      <epoch> <seq>" of the last one from it, hold = time until which what came stays, ask<cell> =
+--                      "<until> <least>" of a cell's question (quota_ask.lua)
 --   5  gifts   set     "<pool> <cell>" of each transfer whose arrival MySQL does not have yet
 --   6  asks    zset    cells that wait for units of this pool, scored by the order in which they asked; in its home only
 -- ARGV
@@ -21,12 +21,13 @@
 --   NOT_FOUND    no such pool here
 --   OUTSTANDING  the transfer before is under way: number and units = its own, position = "<epoch>-<seq>" of its event
 --   HELD         what came stays for those who waited for it, for a moment (a recall only)
---   WAIT         too few are here, or another cell asked before
+--   WAIT         too few are here, but for what cells need that asked before; where nobody waits for them (wanted = 0), too
+--                few are left to be shared out
 --   GIVEN        number, units, position as above; scarce = 1 where cells wait for units
 -- EFFECTS  on GIVEN only: one quota_given event, pool.remaining and pool.moved - units, quota.out<to>, gifts with it,
 --          asks without it
 -- CLOCK    Redis TIME
--- COST     O(log cells)
+-- COST     O(questions before), at most 64
 -- RETRY    safe: a second call answers OUTSTANDING
 
 local pool = redis.call('HMGET', KEYS[3], 'remaining', 'life', 'moved')
@@ -40,22 +41,30 @@ end
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local least, wanted, share = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local waiting, given
+local given
+local waiting, before = false, 0
 if share == 0 then
   if remaining < 1 then return {'WAIT', 0, 0, '', life, 0} end
   if now_ms < tonumber(redis.call('HGET', KEYS[4], 'hold') or '0') then return {'HELD', 0, 0, '', life, 0} end
   given = math.min(remaining, math.max(wanted, math.ceil(remaining / 2)))
 else
-  -- Those before it whose question is over are passed over; some 16 of them are never there, since each asker takes them
-  -- away.
-  for _, cell in ipairs(redis.call('ZRANGE', KEYS[6], '0', '15')) do
-    if now_ms < tonumber(redis.call('HGET', KEYS[4], 'ask' .. cell) or '0') then
-      waiting = cell
-      break
+  -- What those need who asked before stays for them. The line is looked at as far as this; who is behind that waits.
+  local line = redis.call('ZRANGE', KEYS[6], '0', '63')
+  if #line > 0 then
+    local fields, is_there = {}, false
+    for i, cell in ipairs(line) do fields[i] = 'ask' .. cell end
+    for i, ask in ipairs(redis.call('HMGET', KEYS[4], unpack(fields))) do
+      local ends, needs = string.match(ask or '0 0', '^(%d+) (%d+)$')
+      local counts = now_ms < tonumber(ends)
+      waiting, is_there = waiting or counts, is_there or line[i] == to
+      if counts and not is_there then before = before + needs end
     end
+    if #line == 64 and not is_there then return {'WAIT', 0, 0, '', life, 1} end
   end
-  if (waiting and waiting ~= to) or remaining < least then return {'WAIT', 0, 0, '', life, 1} end
-  given = math.min(remaining, waiting and wanted or math.max(wanted, math.floor(remaining / share)))
+  local free = remaining - before
+  if free < least then return {'WAIT', 0, 0, '', life, 1} end
+  given = math.min(free, waiting and wanted or math.max(wanted, math.floor(remaining / share)))
+  if given < least then return {'WAIT', 0, 0, '', life, 1} end
 end
 
 local kind, item, option = string.match(ARGV[1], '^(%a):(%d+):?(%d*)$')

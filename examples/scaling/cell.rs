@@ -1,11 +1,14 @@
 //! One cell's share of a pool, and what its scripts do to it: `lua/quota_*.lua` and the stock of `lua/order_place.lua`.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
 
 use crate::clock::{MS, Nanos};
 
-/// Expired questions that `quota_ask` takes away, and that `quota_give` looks past.
-const ASKS_LOOKED_AT: usize = 16;
+/// How far the line is looked at.
+const ASKS_LOOKED_AT: usize = 64;
 
 /// Units on their way.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,8 @@ pub struct Cell {
     /// Number of the newest event, and of the last one in MySQL.
     pub appended: u64,
     pub persisted: u64,
+    /// Rings when there is a new event.
+    pub bell: Rc<Notify>,
     /// By taker: the last transfer, and whether MySQL has its arrival.
     out: BTreeMap<u16, (Transfer, bool)>,
     /// By giver: number and event of the last arrival.
@@ -79,6 +84,7 @@ impl Cell {
 
     fn append(&mut self) -> u64 {
         self.appended += 1;
+        self.bell.notify_one();
         self.appended
     }
 
@@ -86,15 +92,15 @@ impl Cell {
         self.remaining > 0
     }
 
-    /// Buys one unit.
-    pub fn place(&mut self, now: Nanos) -> bool {
+    /// Buys one unit; how many are left.
+    pub fn place(&mut self, now: Nanos) -> Option<i64> {
         if self.remaining < 1 {
-            return false;
+            return None;
         }
         self.remaining -= 1;
         self.append();
         self.first_sale.get_or_insert(now);
-        true
+        Some(self.remaining)
     }
 
     /// A unit comes back.
@@ -112,37 +118,31 @@ impl Cell {
         self.out.values().filter(|it| it.1).map(|it| it.0).collect()
     }
 
-    /// A cell that needs units asks the home. `share` as in the script; `past_queue` is what it does not do: it gives what
-    /// those who asked before can spare.
-    pub fn give_to(
-        &mut self,
-        to: u16,
-        (least, wanted): (i64, i64),
-        share: i64,
-        past_queue: bool,
-        now: Nanos,
-    ) -> Give {
+    /// A cell that needs units asks the home. `share` as in the script.
+    pub fn give_to(&mut self, to: u16, (least, wanted): (i64, i64), share: i64, now: Nanos) -> Give {
         if let Some((transfer, true)) = self.out.get(&to) {
             return Give::Outstanding(*transfer);
         }
-        let waiting = self.asks.iter().take(ASKS_LOOKED_AT).find(|it| now < it.1).map(|it| it.0);
-        let before = if past_queue {
-            // Each of those who asked before can still have one.
-            self.asks.iter().take_while(|it| it.0 != to).filter(|it| now < it.1).count() as i64
-        } else if waiting.is_some_and(|it| it != to) {
-            return Give::Wait;
-        } else {
-            0
-        };
+        let is_waited_for = self.asks.iter().take(ASKS_LOOKED_AT).any(|it| now < it.1);
+        let Some(before) = self.before(to, now) else { return Give::Wait };
         if self.remaining - before < least {
             return Give::Wait;
         }
-        let rest = if waiting.is_some() { wanted } else { wanted.max(self.remaining / share) };
+        let rest = if is_waited_for { wanted } else { wanted.max(self.remaining / share) };
+        if rest < least {
+            return Give::Wait;
+        }
         let transfer = self.give(to, rest.min(self.remaining - before));
-        if waiting.is_some() {
+        if is_waited_for {
             self.asks.retain(|it| it.0 != to);
         }
-        Give::Given { transfer, scarce: waiting.is_some() }
+        Give::Given { transfer, scarce: is_waited_for }
+    }
+
+    /// What cells need that asked before; each needs one. `None`: it is too far behind.
+    fn before(&self, cell: u16, now: Nanos) -> Option<i64> {
+        let place = self.asks.iter().position(|it| it.0 == cell).unwrap_or(self.asks.len());
+        (place < ASKS_LOOKED_AT).then(|| self.asks[..place].iter().filter(|it| now < it.1).count() as i64)
     }
 
     /// The home recalls half of what is unsold, or what is wanted.
@@ -196,13 +196,8 @@ impl Cell {
     }
 
     pub fn ask(&mut self, cell: u16, least: i64, ask_ms: u64, now: Nanos) -> Asked {
-        for _ in 0..ASKS_LOOKED_AT {
-            if self.asks.first().is_none_or(|it| now < it.1) {
-                break;
-            }
-            self.asks.remove(0);
-        }
-        if self.asks.first().is_none_or(|it| it.0 == cell) && self.remaining >= least {
+        self.asks.retain(|it| it.0 == cell || now < it.1);
+        if self.before(cell, now).is_some_and(|it| self.remaining - it >= least) {
             self.asks.retain(|it| it.0 != cell);
             return Asked::Ready;
         }

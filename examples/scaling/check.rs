@@ -309,7 +309,6 @@ fn simulate(cells: u16, check: &Check, real: &Found) -> Found {
         returns: 0,
         costs,
         shared_counts: !check.own_counts,
-        past_queue: false,
         seed: 1,
     };
     // A thread of its own: inside of a runtime, its locks would wait for that to give them turns.

@@ -15,6 +15,7 @@ use crate::world::World;
 const PATIENCE: Nanos = 5 * SECOND;
 const ASK_MS: u64 = 500;
 const HOLD: Nanos = 250 * MS;
+const AHEAD_MIN: i64 = 16;
 const PAUSE: Nanos = 5 * MS;
 const READINGS_MAX: usize = 8;
 
@@ -32,6 +33,8 @@ pub enum Fetched {
 pub struct Desk {
     home: u16,
     groups: RefCell<BTreeMap<u16, Rc<Group>>>,
+    /// By cell.
+    marks: RefCell<BTreeMap<u16, i64>>,
     /// When the last recall ended.
     recall: Mutex<Option<Nanos>>,
     /// When the last count began, and what it found.
@@ -52,6 +55,7 @@ struct Told {
 
 enum Came {
     Units(i64),
+    Before,
     Short,
     Refused,
 }
@@ -71,7 +75,40 @@ struct Counted {
 
 impl Desk {
     pub fn new(home: u16) -> Self {
-        Self { home, groups: RefCell::default(), recall: Mutex::default(), count: Mutex::default() }
+        Self {
+            home,
+            groups: RefCell::default(),
+            marks: RefCell::default(),
+            recall: Mutex::default(),
+            count: Mutex::default(),
+        }
+    }
+
+    pub fn bought(world: &Rc<World>, node: usize, cell: u16, left: i64) {
+        let mut marks = world.nodes[node].desk.marks.borrow_mut();
+        if marks.get(&cell).is_some_and(|mark| left <= *mark) {
+            marks.remove(&cell);
+            let ahead = world.clone();
+            world.clock.spawn(async move { ahead.nodes[node].desk.fetch_ahead(&ahead, node, cell).await });
+        }
+    }
+
+    async fn fetch_ahead(&self, world: &Rc<World>, node: usize, cell: u16) {
+        let group = self.groups.borrow_mut().entry(cell).or_default().clone();
+        if let Ok(mut turn) = group.turn.try_lock()
+            && let Some(Came::Units(came)) = self.ask_ahead(world, node, cell).await
+        {
+            let unclaimed = came.min(group.waiting.get());
+            *turn = Some(Told { at: world.clock.now(), unclaimed, outcome: Fetched::Again });
+        }
+        self.leave(cell, &group);
+    }
+
+    async fn ask_ahead(&self, world: &Rc<World>, node: usize, cell: u16) -> Option<Came> {
+        match self.ask_home(world, node, cell, 0).await {
+            Some(Came::Before) => self.ask_home(world, node, cell, 0).await,
+            asked => asked,
+        }
     }
 
     pub async fn fetch(&self, world: &Rc<World>, node: usize, cell: u16) -> Fetched {
@@ -80,11 +117,15 @@ impl Desk {
         group.waiting.set(group.waiting.get() + 1);
         let outcome = self.fetch_in(world, node, cell, &group, since).await;
         group.waiting.set(group.waiting.get() - 1);
+        self.leave(cell, &group);
+        outcome
+    }
+
+    fn leave(&self, cell: u16, group: &Rc<Group>) {
         let mut groups = self.groups.borrow_mut();
-        if Rc::strong_count(&group) == 2 {
+        if Rc::strong_count(group) == 2 {
             groups.remove(&cell);
         }
-        outcome
     }
 
     async fn fetch_in(
@@ -108,6 +149,7 @@ impl Desk {
         }
         let (outcome, came) = match self.ask(world, node, cell, group.waiting.get()).await {
             Came::Units(came) => (Fetched::Again, came),
+            Came::Before => (Fetched::Again, LEAST),
             Came::Short => (Fetched::Short, 0),
             Came::Refused => (Fetched::Refused, 0),
         };
@@ -150,7 +192,7 @@ impl Desk {
         let share = 2 * i64::from(world.inputs.cells);
         let give = world
             .call(Some(node), self.home, Script::QuotaGive, |it, now| {
-                it.give_to(cell, (LEAST, wanted), share, world.inputs.past_queue, now)
+                it.give_to(cell, (LEAST, wanted), share, now)
             })
             .await;
         let (transfer, hold) = match give {
@@ -162,8 +204,13 @@ impl Desk {
             Give::Held | Give::Wait => return None,
         };
         match deliver(world, node, transfer, hold).await {
-            Delivery::Arrived => Some(Came::Units(transfer.units)),
-            Delivery::Before => Some(Came::Units(LEAST)),
+            Delivery::Arrived => {
+                if hold == 0 && transfer.units >= AHEAD_MIN {
+                    self.marks.borrow_mut().insert(cell, transfer.units / 2);
+                }
+                Some(Came::Units(transfer.units))
+            }
+            Delivery::Before => Some(Came::Before),
             Delivery::Gone => None,
             Delivery::TimedOut => Some(Came::Refused),
         }

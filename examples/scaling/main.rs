@@ -64,9 +64,6 @@ struct Simulate {
     /// Each group of a node counts by itself
     #[arg(long)]
     own_counts: bool,
-    /// The home gives past the queue, where it has enough for all before
-    #[arg(long)]
-    past_queue: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -96,7 +93,6 @@ impl Simulate {
             returns: self.returns,
             costs,
             shared_counts: !self.own_counts,
-            past_queue: self.past_queue,
             seed: self.seed,
         }
     }

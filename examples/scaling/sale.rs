@@ -1,14 +1,16 @@
 //! A sale from its first buyer until it is known that nothing is left, and what comes back afterwards.
 
 use std::cell::Cell as StdCell;
+use std::pin::pin;
 use std::rc::Rc;
 
 use firstcome::cell::Cells;
 use firstcome::ids::{ProductId, UserId};
+use futures::future::select;
 
 use crate::clock::{MS, Nanos, SECOND, US};
 use crate::costs::Script;
-use crate::desk::Fetched;
+use crate::desk::{Desk, Fetched};
 use crate::world::{Inputs, Load, World};
 
 /// The product that is sold; where its home is follows.
@@ -17,8 +19,8 @@ const PRODUCT: u64 = 1;
 /// `orders::UNITS_PATIENCE`.
 const UNITS_PATIENCE: Nanos = 10 * SECOND;
 
-/// `persist::IDLE_PAUSE`, `GATHER_PAUSE`, `GATHERED_EVENTS`, and the most events of a transaction.
-const IDLE_PAUSE: Nanos = 5 * MS;
+/// `persist::IDLE_WAIT`, `GATHER_PAUSE`, `GATHERED_EVENTS`, and the most events of a transaction.
+const IDLE_WAIT: Nanos = 100 * MS;
 const GATHER_PAUSE: Nanos = 20 * MS;
 const GATHERED_EVENTS: u64 = 1_024;
 const BATCH_EVENTS: u64 = 2_048;
@@ -132,14 +134,15 @@ async fn buy(world: Rc<World>, node: usize, cell: u16) {
 async fn buy_here(world: &Rc<World>, node: usize, cell: u16, came: Nanos) {
     let (api, asking) = (&world.nodes[node], world.clock.now());
     loop {
-        let is_placed = world.call(Some(node), cell, Script::OrderPlace, |it, now| {
-            let is_placed = it.place(now);
-            if is_placed {
+        let left = world.call(Some(node), cell, Script::OrderPlace, |it, now| {
+            let left = it.place(now);
+            if left.is_some() {
                 sold(world, now);
             }
-            is_placed
+            left
         });
-        if is_placed.await {
+        if let Some(left) = left.await {
+            Desk::bought(world, node, cell, left);
             let waited = (world.clock.now() - came) / US;
             world.waits.borrow_mut().served_us.saturating_record(waited.max(1));
             return;
@@ -191,14 +194,15 @@ fn told_late(world: &World) {
 /// `worker::persist`, for one cell.
 async fn persist(world: Rc<World>, cell: u16) {
     let costs = &world.inputs.costs;
-    let start = world.below((IDLE_PAUSE + GATHER_PAUSE) as usize) as Nanos;
+    let start = world.below(GATHER_PAUSE as usize) as Nanos;
     world.clock.sleep(start).await;
     loop {
         let read = world.call(None, cell, Script::EventsRead, |it, _| (it.persisted, it.appended));
         let (from, appended) = read.await;
         let events = (appended - from).min(BATCH_EVENTS);
         if events == 0 {
-            world.clock.sleep(IDLE_PAUSE).await;
+            let bell = world.cells[usize::from(cell)].borrow().bell.clone();
+            select(pin!(bell.notified()), pin!(world.clock.sleep(IDLE_WAIT))).await;
             continue;
         }
         world.mysql(costs.mysql_commit + costs.mysql_event * events).await;

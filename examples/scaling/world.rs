@@ -37,8 +37,6 @@ pub struct Inputs {
     pub costs: Costs,
     /// Whether the groups of a node that want to know what all cells have share a count.
     pub shared_counts: bool,
-    /// Whether the home gives to a cell before whose question others wait, where it has enough for those, too. It does not.
-    pub past_queue: bool,
     pub seed: u64,
 }
 

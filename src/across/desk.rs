@@ -1,10 +1,11 @@
 //! Where a buyer waits whose cell is short of units: for those of other cells, or for the proof that there are none.
 //!
 //! A cell asks the pool's home, which gives a part of what it has while it has plenty, and what is asked for when little is
-//! left. Where the home has too few, it recalls what other cells have not sold, and serves the cells in the order in which
-//! they asked. "Sold out" is said after two readings of all cells that agree (`stock::count`).
+//! left. Where the home has too few, it recalls what other cells have not sold, and keeps what cells need that asked
+//! before. "Sold out" is said after two readings of all cells that agree (`stock::count`).
 //!
-//! The buyers of one node who wait for the same pool in the same cell ask once, for all of them.
+//! The buyers of one node who wait for the same pool in the same cell ask once, for all of them. Where half of what came to a
+//! cell is bought, the node that sees it asks for more before anybody has to wait.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,6 +17,7 @@ use futures::future::join_all;
 use super::stock::{self, Counted};
 use super::transfer::{Delivery, deliver, kind};
 use crate::cell::CellId;
+use crate::ids::UserId;
 use crate::pool::Pool;
 use crate::scripts::quota_ask::{QuotaAsk, quota_ask};
 use crate::scripts::quota_gifts::quota_gifts;
@@ -37,6 +39,13 @@ const HOLD_MS: u64 = 250;
 /// Pause between two rounds that brought nothing: somebody else's transfer is under way.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Fewer units are bought before more could come, so that nothing is asked for ahead.
+const AHEAD_MIN: i64 = 16;
+
+/// Pools and cells of which a node notes when it is time to ask for more. Where there are too many, it forgets them, and
+/// buyers wait once where a cell is empty.
+const MARKS_MAX: usize = 65_536;
+
 /// Transfers of a home that are looked at when units are on their way, and nobody takes them.
 const GIFTS: usize = 100;
 
@@ -53,12 +62,17 @@ pub enum Fetched {
 pub struct Desk {
     scripts: Scripts,
     watermark: Watermark,
-    groups: Mutex<HashMap<(Pool, CellId), Arc<Group>>>,
+    groups: Mutex<HashMap<Place, Arc<Group>>>,
+    /// Units that are left of a pool in a cell when it is time to ask for more.
+    marks: Mutex<HashMap<Place, i64>>,
     /// Of each pool that is being recalled: when that ended last.
     recalls: Turns<Instant>,
     /// Of each pool that is being counted: when the last count began, and what it found.
     counts: Turns<(Instant, Arc<Counted>)>,
 }
+
+/// Where units are waited for.
+type Place = (Pool, CellId);
 
 /// What one does at a time for a pool, for all who wait for it, and what came of it last.
 type Turns<T> = Mutex<HashMap<Pool, Arc<tokio::sync::Mutex<Option<T>>>>>;
@@ -84,8 +98,41 @@ struct Told {
 
 impl Desk {
     pub fn new(scripts: Scripts, watermark: Watermark) -> Self {
-        let (groups, recalls, counts) = (Mutex::default(), Turns::default(), Turns::default());
-        Self { scripts, watermark, groups, recalls, counts }
+        let (groups, marks) = (Mutex::default(), Mutex::default());
+        let (recalls, counts) = (Turns::default(), Turns::default());
+        Self { scripts, watermark, groups, marks, recalls, counts }
+    }
+
+    /// A user bought of a pool, and so many units are `left` in their cell: asks for more where it is time to.
+    pub fn bought(self: &Arc<Self>, pool: Pool, user: UserId, left: i64) {
+        if self.scripts.cells().count() == 1 {
+            return;
+        }
+        let place = (pool, self.scripts.cells().of_user(user));
+        let mut marks = self.marks.lock().expect("no panic while held");
+        if marks.get(&place).is_some_and(|mark| left <= *mark) {
+            marks.remove(&place);
+            let desk = self.clone();
+            tokio::spawn(async move { desk.fetch_ahead(place).await });
+        }
+    }
+
+    /// Asks the home once for its share, for buyers who are to come. Where it gives none, or fails, they ask themselves.
+    async fn fetch_ahead(&self, place: Place) {
+        let (pool, cell) = place;
+        let waiting = Waiting::begin(self, place, 0);
+        // Whoever asks already asks for all.
+        let Ok(mut turn) = waiting.group.turn.try_lock() else { return };
+        let home = pool.home(self.scripts.cells());
+        let mut asked = self.ask_home(pool, home, cell, 1, 0).await;
+        if let Ok(Some(Asked::Before)) = asked {
+            // That was what is half bought.
+            asked = self.ask_home(pool, home, cell, 1, 0).await;
+        }
+        if let Ok(Some(Asked::Came(came))) = asked {
+            let unclaimed = came.min(waiting.group.waiting.load(Ordering::Relaxed));
+            *turn = Some(Told { at: Instant::now(), unclaimed, outcome: Ok(Fetched::Again) });
+        }
     }
 
     /// Waits until `cell` got units of a pool of which it has fewer than `units`, or until it is known that there are not
@@ -95,7 +142,7 @@ impl Desk {
     /// [`ScriptError::Refused`] where it cannot be known for now: MySQL is away, or a cell is.
     pub async fn fetch(&self, pool: Pool, cell: CellId, units: i64) -> Result<Fetched, ScriptError> {
         let since = Instant::now();
-        let waiting = Waiting::begin(self, pool, cell, units);
+        let waiting = Waiting::begin(self, (pool, cell), units);
         let mut turn = waiting.group.turn.lock().await;
         if let Some(told) = turn.as_mut().filter(|it| it.at > since) {
             match &told.outcome {
@@ -113,6 +160,8 @@ impl Desk {
         let asked = self.ask(pool, cell, units, wanted).await;
         let (outcome, came, at) = match asked {
             Ok(Asked::Came(came)) => (Ok(Fetched::Again), came, Instant::now()),
+            // It may be there still; and else the home may give now.
+            Ok(Asked::Before) => (Ok(Fetched::Again), units, Instant::now()),
             // Whoever came while it was being proven may know of units that came back since.
             Ok(Asked::Short { left, since }) => (Ok(Fetched::Short { left }), 0, since),
             Err(error) => (Err(error), 0, Instant::now()),
@@ -141,7 +190,17 @@ impl Desk {
                 QuotaAsk::Waiting | QuotaAsk::Gone => {}
             }
             let since = Instant::now();
-            let counted = self.count(pool).await?;
+            let counted = match self.count(pool).await {
+                Ok(counted) => counted,
+                Err(error) => {
+                    // A cell does not answer, and nothing can be proven; what the others have can be had.
+                    let counted = stock::of_those_that_answer(&self.scripts, pool).await;
+                    if counted.is_nothing_besides(cell) {
+                        return Err(error);
+                    }
+                    Arc::new(counted)
+                }
+            };
             if counted.at_most.is_some_and(|it| it < least) {
                 // Nobody is to wait for this cell.
                 quota_ask(&self.scripts, pool, cell, least, 0).await?;
@@ -154,7 +213,7 @@ impl Desk {
         Err(ScriptError::Refused(format!("units of {pool} are on their way between cells")))
     }
 
-    /// `None`: the home has too few, or others asked before.
+    /// `None`: the home has too few, or others need them who asked before.
     async fn ask_home(
         &self,
         pool: Pool,
@@ -172,11 +231,24 @@ impl Desk {
             QuotaGive::Held | QuotaGive::Wait => return Ok(None),
         };
         match deliver(&self.scripts, &self.watermark, transfer, hold_ms).await? {
-            Delivery::Arrived => Ok(Some(Asked::Came(transfer.units))),
-            // What came before may be there still; and else the home may give now.
-            Delivery::Before => Ok(Some(Asked::Came(least))),
+            Delivery::Arrived => {
+                // What came for those who wait is bought at once.
+                if hold_ms == 0 && transfer.units >= AHEAD_MIN {
+                    self.mark((pool, cell), transfer.units / 2);
+                }
+                Ok(Some(Asked::Came(transfer.units)))
+            }
+            Delivery::Before => Ok(Some(Asked::Before)),
             Delivery::Gone => Ok(None),
         }
+    }
+
+    fn mark(&self, place: Place, left: i64) {
+        let mut marks = self.marks.lock().expect("no panic while held");
+        if marks.len() >= MARKS_MAX {
+            marks.clear();
+        }
+        marks.insert(place, left);
     }
 
     /// Recalls what other cells have not sold of a pool to its home: half of it, or what is `wanted` of each.
@@ -223,8 +295,11 @@ impl Desk {
                 }
             }
         }
-        // A cell that is closed keeps what it has; those who wait are told that it cannot be known.
-        recalled.into_iter().collect()
+        // A cell that is closed keeps what it has; where no other gave, those who wait are told that it cannot be known.
+        match recalled.iter().any(Result::is_ok) {
+            true => Ok(()),
+            false => recalled.into_iter().collect(),
+        }
     }
 
     async fn recall_from(
@@ -246,6 +321,8 @@ impl Desk {
 /// What a question came to.
 enum Asked {
     Came(i64),
+    /// What is under way had come already, and the home may give again.
+    Before,
     /// Proven at some moment after `since`.
     Short {
         left: i64,
@@ -280,14 +357,13 @@ impl<T> Drop for Turn<'_, T> {
 /// One who waits in a group; the last one to go takes the group away.
 struct Waiting<'a> {
     desk: &'a Desk,
-    place: (Pool, CellId),
+    place: Place,
     group: Arc<Group>,
     units: i64,
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(desk: &'a Desk, pool: Pool, cell: CellId, units: i64) -> Self {
-        let place = (pool, cell);
+    fn begin(desk: &'a Desk, place: Place, units: i64) -> Self {
         let group = desk.groups.lock().expect("no panic while held").entry(place).or_default().clone();
         group.waiting.fetch_add(units, Ordering::Relaxed);
         Self { desk, place, group, units }

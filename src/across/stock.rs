@@ -1,5 +1,7 @@
 //! Units of all cells together.
 
+use futures::future::join_all;
+
 use super::of_all;
 use crate::cell::{CellId, Epoch};
 use crate::pool::Pool;
@@ -53,6 +55,24 @@ pub async fn count(scripts: &Scripts, pool: Pool) -> Result<Counted, ScriptError
         before = now;
     }
     Ok(Counted { at_most, now: sum(&before), quotas: before.into_iter().map(|it| it.0).collect() })
+}
+
+impl Counted {
+    /// Whether no cell but `cell` has any.
+    pub fn is_nothing_besides(&self, cell: CellId) -> bool {
+        let others = self.quotas.iter().zip(0..).filter(|(_, number)| CellId(*number) != cell);
+        others.into_iter().all(|(quota, _)| quota.remaining == 0)
+    }
+}
+
+/// What the cells have that answer, while others do not: proves nothing.
+pub async fn of_those_that_answer(scripts: &Scripts, pool: Pool) -> Counted {
+    let readings = scripts.cells().all().map(|cell| async move {
+        let read = quota_read(scripts, cell, &[pool]).await;
+        read.map_or(Quota::default(), |(quotas, _)| quotas[0])
+    });
+    let quotas = join_all(readings).await;
+    Counted { at_most: None, now: quotas.iter().map(|it| it.share()).sum(), quotas }
 }
 
 async fn read(scripts: &Scripts, pool: Pool) -> Result<Vec<(Quota, Epoch)>, ScriptError> {

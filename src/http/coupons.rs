@@ -158,7 +158,10 @@ async fn issue(
             app.sold_out.told(pool, asking);
             Err(ProblemKind::CouponSoldOut.into())
         }
-        CouponIssue::Issued { issued, seen } => {
+        CouponIssue::Issued { issued, seen, left } => {
+            if let Some(left) = left {
+                app.desk.bought(pool, id.user, left);
+            }
             let claimed = Claimed {
                 coupon_id: id.coupon,
                 user_id: id.user,

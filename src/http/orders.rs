@@ -28,7 +28,7 @@ use crate::order::{ITEMS_MAX, Order, OrderItem, OrderStatus, QUANTITY_MAX, merge
 use crate::pool::Pool;
 use crate::product::SkuId;
 use crate::scripts::ScriptError;
-use crate::scripts::order_place::{OrderPlace, PlaceRequest, order_place};
+use crate::scripts::order_place::{Fewest, OrderPlace, PlaceRequest, order_place};
 
 type Quantity = Int<1, { QUANTITY_MAX as i64 }>;
 
@@ -134,7 +134,10 @@ pub async fn place_order(
             Err(Problem::new(ProblemKind::InvalidCoupon).with("reason", reason))
         }
         OrderPlace::BalanceTooLow => Err(ProblemKind::InsufficientBalance.into()),
-        OrderPlace::Placed { order, balance, seen } => {
+        OrderPlace::Placed { order, balance, seen, fewest } => {
+            if let Some(Fewest { item, left }) = fewest {
+                app.desk.bought(Pool::Stock(items[item].sku), user, left);
+            }
             let location = HeaderValue::try_from(format!("/orders/{}", order.order_id)).expect("digits");
             let headers = [(header::LOCATION, location)];
             Ok((StatusCode::CREATED, Replay(seen), headers, Json(OrderAnswer { order, balance })))

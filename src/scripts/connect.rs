@@ -30,6 +30,9 @@ const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for bulk work at once: worker, trimmer, audit, and room for one more.
 const BULK_CONNECTIONS: usize = 4;
 
+/// A connection that lay unused for so long is tried before it is used. Those of busy loops need no second round trip.
+const GREETED_AFTER: Duration = Duration::from_secs(1);
+
 /// Where Redis is and how long to wait for it.
 #[derive(Clone)]
 pub struct RedisServer {
@@ -76,7 +79,12 @@ pub(super) async fn send_bulk(pool: &BulkPool, command: Cmd) -> Result<Value, Re
         managed::PoolError::Backend(error) => error,
         other => RedisError::from((ErrorKind::Io, "no connection", other.to_string())),
     })?;
-    command.query_async(&mut *connection).await
+    let answer = command.query_async(&mut *connection).await;
+    // What broke is for nobody else.
+    if answer.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
+        drop(managed::Object::take(connection));
+    }
+    answer
 }
 
 impl RedisServer {
@@ -193,13 +201,13 @@ impl managed::Manager for RedisServer {
         self.own_connection().await
     }
 
-    async fn recycle(&self, connection: &mut OwnConnection, _: &Metrics) -> RecycleResult<RedisError> {
-        let mut greeting = redis::pipe();
-        greeting.cmd("UNWATCH").ignore().cmd("PING");
-        match greeting.query_async::<(String,)>(connection).await {
-            Ok(_) if connection.has_moved() => Err(RecycleError::message("the primary has moved")),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
+    async fn recycle(&self, connection: &mut OwnConnection, metrics: &Metrics) -> RecycleResult<RedisError> {
+        if metrics.last_used() > GREETED_AFTER {
+            redis::cmd("PING").query_async::<()>(connection).await?;
+        }
+        match connection.has_moved() {
+            true => Err(RecycleError::message("the primary has moved")),
+            false => Ok(()),
         }
     }
 }

@@ -14,11 +14,20 @@ pub enum CouponIssue {
     KeyReused,
     NotFound,
     UserNotFound,
-    NotStarted { starts_at_ms: Millis },
-    Expired { ended_at_ms: Millis },
+    NotStarted {
+        starts_at_ms: Millis,
+    },
+    Expired {
+        ended_at_ms: Millis,
+    },
     AlreadyIssued,
     SoldOut,
-    Issued { issued: IssuedCoupon, seen: Seen },
+    /// `left`: units of the user's cell; `None` for an answer from before.
+    Issued {
+        issued: IssuedCoupon,
+        seen: Seen,
+        left: Option<i64>,
+    },
 }
 
 /// What the user was told when the coupon was issued.
@@ -70,7 +79,11 @@ pub async fn coupon_issue(
     let issued = |seen| {
         let issued = IssuedCoupon::parse(reply.text(1)?).ok_or_else(|| reply.unexpected())?;
         scripts.acknowledge(cell, reply.epoch, issued.seq)?;
-        Ok(CouponIssue::Issued { issued, seen })
+        let left = match seen {
+            Seen::New => Some(reply.int(2)?),
+            Seen::Replayed => None,
+        };
+        Ok(CouponIssue::Issued { issued, seen, left })
     };
     match reply.outcome {
         "KEY_REUSED" => Ok(CouponIssue::KeyReused),

@@ -1,5 +1,11 @@
 //! Typed binding of `lua/events_read.lua`; the header of that file is the contract.
 
+use std::time::Duration;
+
+use redis::RedisError;
+
+use super::connect::OwnConnection;
+use super::keys;
 use super::load::{ScriptError, Scripts};
 use super::text::Script;
 use crate::cell::{CellId, Epoch, Position};
@@ -41,4 +47,17 @@ pub async fn events_read(
         }
         _ => Err(reply.unexpected()),
     }
+}
+
+/// Waits until there is an event behind `after`, and for `longest` at most. Needs a connection that nobody else waits on.
+pub async fn await_event(
+    connection: &mut OwnConnection,
+    cell: CellId,
+    after: Position,
+    longest: Duration,
+) -> Result<(), RedisError> {
+    let mut read = redis::cmd("XREAD");
+    read.arg(&["COUNT", "1", "BLOCK"]).arg(longest.as_millis() as u64);
+    read.arg("STREAMS").arg(keys::events(cell)).arg(after.to_string());
+    read.query_async(connection).await
 }

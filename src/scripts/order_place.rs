@@ -39,12 +39,22 @@ pub enum OrderPlace {
         reason: String,
     },
     BalanceTooLow,
-    /// `balance`: what is left, of an order that was paid at once; `None`: it is to be paid later.
+    /// `balance`: what is left, of an order that was paid at once; `None`: it is to be paid later. `fewest`: `None` for
+    /// an answer from before.
     Placed {
         order: Order,
         balance: Option<Amount>,
         seen: Seen,
+        fewest: Option<Fewest>,
     },
+}
+
+/// The item of which the fewest units are left in the buyer's cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fewest {
+    /// An index into the items.
+    pub item: usize,
+    pub left: i64,
 }
 
 /// What a buyer asks for.
@@ -135,6 +145,10 @@ pub async fn order_place(scripts: &Scripts, request: PlaceRequest<'_>) -> Result
             balance: answer.balance,
             order: placed_order(id, user, items, &answer),
             seen,
+            fewest: match seen {
+                Seen::New => Some(Fewest { item: item()?, left: reply.int(3)? }),
+                Seen::Replayed => None,
+            },
         })
     };
     match reply.outcome {

@@ -6,20 +6,25 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
+use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
 use super::recover::{self, Because};
+use super::{Trouble, Worker};
 use crate::cell::{CellId, Position};
 use crate::event::Entry;
 use crate::mysql::cells;
 use crate::mysql::persist::{Batch, PersistError, bury, persist};
 use crate::scripts::ScriptError;
-use crate::scripts::events_read::{EventsRead, events_read};
+use crate::scripts::connect::OwnConnection;
+use crate::scripts::events_read::{EventsRead, await_event, events_read};
 use crate::scripts::events_trim::events_trim;
 use crate::telemetry::traces::Description;
 
-/// Pause when nothing waits. An idle cell costs 200 small calls a second.
+/// Longest wait for an event; then the cell is looked at all the same, since a log that was taken away wakes nobody.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+/// Pause when nothing waits, where Redis does not say when something comes.
 const IDLE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A batch below this is followed by a pause in which the next one gathers: a hundred events cost MySQL half as much
@@ -51,6 +56,7 @@ pub enum RoundError {
 pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
     let mut failures = backoff();
     let (mut position, mut known) = (None, None);
+    let mut bell = Bell::default();
     while !stop.is_cancelled() {
         let result = tokio::select! {
             result = round(&worker, cell, &mut position) => result,
@@ -58,7 +64,11 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
         };
         known = position.or(known);
         let pause = match result {
-            Ok(0) => IDLE_PAUSE,
+            Ok(0) => {
+                let after = position.unwrap_or_default();
+                stop.run_until_cancelled(bell.wait(&worker, cell, after)).await;
+                continue;
+            }
             Ok(events) => {
                 failures = backoff();
                 if events >= GATHERED_EVENTS {
@@ -81,6 +91,37 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
             }
         };
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+/// What wakes an idle loop: a read that Redis answers when an event comes, on a connection of its own. It only says that
+/// there is something to read; `events_read` reads it, with proof that the gate is open.
+#[derive(Default)]
+struct Bell {
+    connection: Option<OwnConnection>,
+    trouble: Trouble,
+}
+
+impl Bell {
+    /// Until there is an event behind `after`, or it is time to look anyway.
+    async fn wait(&mut self, worker: &Worker, cell: CellId, after: Position) {
+        match self.ring(worker, cell, after).await {
+            Ok(()) => self.trouble.is_over(),
+            Err(error) => {
+                if error.code() != Some("NOPERM") {
+                    // Away, or the cell is elsewhere by now; the round that follows meets the same.
+                    self.connection = None;
+                } else if self.trouble.begins() {
+                    tracing::warn!(%cell, %error, "redis does not tell of new events; looking for them all the time");
+                }
+                tokio::time::sleep(IDLE_PAUSE).await;
+            }
+        }
+    }
+
+    async fn ring(&mut self, worker: &Worker, cell: CellId, after: Position) -> Result<(), RedisError> {
+        let connection = worker.scripts.server(cell)?.kept_connection(&mut self.connection).await?;
+        await_event(connection, cell, after, IDLE_WAIT).await
     }
 }
 

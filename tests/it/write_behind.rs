@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use firstcome::config::{Secret, Settings};
 use firstcome::dev::{MysqlOptions, PrivateMysql, PrivateRabbitmq, RabbitmqOptions, ports};
 use futures::future::join_all;
+use redis::InfoDict;
+use redis::aio::MultiplexedConnection;
 use reqwest::StatusCode;
 use serde_json::json;
 
+use super::cell_dump::connect;
 use super::engine_process::EngineProcess;
 use super::test_app::TestApp;
 use super::test_servers;
@@ -36,6 +39,25 @@ async fn process_of(app: &mut TestApp) -> (EngineProcess, String) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     (engine, url)
+}
+
+/// Goal: a log in which nothing happens is waited for, and not asked all the time.
+#[tokio::test]
+async fn an_idle_cell_costs_little() {
+    let app = shop(|_| {}).await;
+    app.drain().await;
+    let mut redis = connect(&app.redis.url()).await;
+    let calls = async |redis: &mut MultiplexedConnection| -> u64 {
+        let info: InfoDict = redis::cmd("INFO").arg("commandstats").query_async(redis).await.unwrap();
+        let evalsha: String = info.get("cmdstat_evalsha").unwrap();
+        evalsha.split(',').find_map(|it| it.strip_prefix("calls=")).unwrap().parse().unwrap()
+    };
+    let before = calls(&mut redis).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let asked = calls(&mut redis).await - before;
+    // The log ten times a second, deadlines four times, the rest once.
+    assert!(asked < 80, "{asked} scripts in two seconds");
+    app.finish().await;
 }
 
 /// Goal: while MySQL is away, sales go on; when it is back, everything arrives once.

@@ -1,10 +1,12 @@
 //! Units between cells, when something dies on the way.
 
 use firstcome::cell::CellId;
-use firstcome::ids::{OptionId, ProductId};
+use firstcome::ids::{OptionId, ProductId, UserId};
 use firstcome::pool::Pool;
 use firstcome::product::SkuId;
 use firstcome::scripts::quota_give::{Ask, QuotaGive, quota_give};
+use firstcome::scripts::quota_read::quota_read;
+use firstcome::worker::{Silent, recover};
 use redis::AsyncCommands;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -23,6 +25,11 @@ fn stock() -> Pool {
 fn elsewhere(app: &TestApp) -> CellId {
     let cells = app.settings.cells();
     cells.all().find(|it| *it != stock().home(cells)).unwrap()
+}
+
+fn user_of(app: &TestApp, cell: CellId) -> u64 {
+    let cells = app.settings.cells();
+    (1..).find(|it| cells.of_user(UserId::new(*it).unwrap()) == cell).unwrap()
 }
 
 /// As where a server comes back without its data, for the keys of one cell.
@@ -92,13 +99,74 @@ async fn without_mysql_nobody_hears_sold_out() {
     sqlx::query("SELECT * FROM cells FOR UPDATE").fetch_all(&mut *holder).await.unwrap();
     let cells = app.settings.cells();
     let home = stock().home(cells);
-    let user = (1..=40).find(|it| cells.of_user(firstcome::ids::UserId::new(*it).unwrap()) != home).unwrap();
+    let user = (1..=40).find(|it| cells.of_user(UserId::new(*it).unwrap()) != home).unwrap();
     let order = json!({ "userId": user, "items": [{ "productId": PRODUCT, "quantity": 1 }] });
     let refused = app.post("/orders", order.clone()).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
     assert!(refused.header("retry-after").is_some());
     holder.rollback().await.unwrap();
     eventually!(app.post("/orders", order.clone()).await.status == StatusCode::CREATED);
+    app.finish().await;
+}
+
+/// Goal: more comes to a cell before it is empty, so that a buyer rarely waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn units_come_before_a_cell_is_empty() {
+    let app = eight_cells().await;
+    app.product_with(PRODUCT, 1, 1_600).await;
+    let (cell, scripts) = (elsewhere(&app), &app.connections().scripts);
+    let user = user_of(&app, cell);
+    app.user_with(user, 1_000).await;
+    let buy = async |quantity: u64| {
+        let order = json!({ "userId": user, "items": [{ "productId": PRODUCT, "quantity": quantity }] });
+        let bought = app.post("/orders", order).await;
+        assert_eq!(bought.status, StatusCode::CREATED, "{bought:?}");
+    };
+    let units = async || {
+        let (quotas, _) = quota_read(scripts, cell, &[stock()]).await.unwrap();
+        (quotas[0].remaining, quotas[0].moved)
+    };
+    buy(1).await;
+    assert_eq!(units().await, (99, 100), "the home's sixteenth part came");
+    buy(48).await;
+    assert_eq!(units().await, (51, 100));
+    buy(1).await;
+    eventually!(units().await == (50 + 93, 100 + 93));
+    app.finish().await;
+}
+
+/// Goal: while a cell is closed, what the open ones have is sold to whoever asks; and nobody hears "sold out" while the
+/// closed one may have a unit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_cell_is_closed_the_others_units_are_found() {
+    let app = eight_cells().await;
+    app.product_with(PRODUCT, 1, 40).await;
+    let (cells, scripts) = (app.settings.cells(), &app.connections().scripts);
+    let home = stock().home(cells);
+    let others: Vec<CellId> = cells.all().filter(|it| *it != home).collect();
+    let [holder, closed, buyer] = [others[0], others[1], others[2]];
+    for (to, units) in [(holder, 30), (closed, 10)] {
+        let ask = Ask::Home { least: 1, wanted: units, share: 16 };
+        let given = quota_give(scripts, stock(), home, to, ask).await.unwrap();
+        assert!(matches!(given, QuotaGive::Given { transfer, .. } if transfer.units == units), "{given:?}");
+    }
+    let has = async |cell| quota_read(scripts, cell, &[stock()]).await.unwrap().0[0].remaining;
+    eventually!(has(holder).await == 30 && has(closed).await == 10);
+
+    recover::close(&app.connections().worker(), closed).await.unwrap();
+    let user = user_of(&app, buyer);
+    app.user_with(user, 100).await;
+    let order = json!({ "userId": user, "items": [{ "productId": PRODUCT, "quantity": 15 }] });
+    for _ in 0..2 {
+        let bought = app.post("/orders", order.clone()).await;
+        assert_eq!(bought.status, StatusCode::CREATED, "{bought:?}");
+    }
+    let refused = app.post("/orders", order.clone()).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "ten may be there: {refused:?}");
+    recover::reopen(&app.connections().worker(), closed, &Silent).await.unwrap();
+    eventually!(app.post("/orders", order.clone()).await.status != StatusCode::SERVICE_UNAVAILABLE);
+    let refused = app.post("/orders", order).await;
+    assert_eq!((refused.code(), &refused.body["remaining"]), ("out_of_stock", &json!(10)), "{refused:?}");
     app.finish().await;
 }
 

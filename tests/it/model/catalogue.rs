@@ -250,7 +250,7 @@ impl Model {
         match self.met(user.get(), key) {
             Met::Free => {}
             Met::Replayed(FirstAnswer::Issued(issued)) => {
-                return ("REPLAYED", CouponIssue::Issued { issued, seen: Seen::Replayed });
+                return ("REPLAYED", CouponIssue::Issued { issued, seen: Seen::Replayed, left: None });
             }
             Met::Reused | Met::Replayed(_) => return ("KEY_REUSED", CouponIssue::KeyReused),
         }
@@ -288,6 +288,6 @@ impl Model {
         let text =
             format!("{seq} {at_ms} {} {} {max_amount} {expires_at_ms}", discount.kind(), discount.value());
         self.remember(user.get(), key, text, FirstAnswer::Issued(issued));
-        ("ISSUED", CouponIssue::Issued { issued, seen: Seen::New })
+        ("ISSUED", CouponIssue::Issued { issued, seen: Seen::New, left: Some(remaining) })
     }
 }

@@ -10,7 +10,7 @@ use firstcome::ids::{CouponId, OrderId, ProductId, UserId};
 use firstcome::money::{AMOUNT_MAX, Amount};
 use firstcome::order::{FactLine, Order, OrderFacts, OrderStatus};
 use firstcome::ranking::hour_of;
-use firstcome::scripts::order_place::{OrderPlace, PlaceRequest};
+use firstcome::scripts::order_place::{Fewest, OrderPlace, PlaceRequest};
 
 use super::rules::{FirstAnswer, Met, Model, OrderRecord, Told, stored};
 
@@ -22,7 +22,10 @@ impl Model {
         match self.met(user.get(), request.idempotency) {
             Met::Free => {}
             Met::Replayed(FirstAnswer::Placed(order, balance)) => {
-                return ("REPLAYED", OrderPlace::Placed { order, balance, seen: Seen::Replayed });
+                return (
+                    "REPLAYED",
+                    OrderPlace::Placed { order, balance, seen: Seen::Replayed, fewest: None },
+                );
             }
             Met::Reused | Met::Replayed(_) => return ("KEY_REUSED", OrderPlace::KeyReused),
         }
@@ -65,6 +68,8 @@ impl Model {
             paid_at_ms: is_paid.then_some(at_ms),
             lines,
         };
+        let fewest =
+            left.iter().enumerate().min_by_key(|it| it.1).map(|(item, left)| Fewest { item, left: *left });
         let key = stored(request.idempotency);
         let seq = if is_paid {
             self.wallets.insert(user, balance);
@@ -120,7 +125,7 @@ impl Model {
         };
         self.orders.insert(id, record);
         let word = if is_paid { "PAID" } else { "PLACED" };
-        (word, OrderPlace::Placed { order, balance, seen: Seen::New })
+        (word, OrderPlace::Placed { order, balance, seen: Seen::New, fewest })
     }
 
     /// The lines and their total, or the first refusal in the contract's order that is about the items.

@@ -12,8 +12,8 @@ use super::cell_dump::connect;
 use super::test_clock::TestClock;
 use super::test_servers;
 
-/// What the engine's connections send beside scripts: recovery and calls, looks at the server's settings and memory, and
-/// the libraries' greetings (`SELECT` where the URL names a database, `UNWATCH` when a pool takes a connection back).
+/// What the engine's connections send beside scripts: recovery and calls, the wait for an event, looks at the server's
+/// settings and memory, and the libraries' greetings (`SELECT` where the URL names a database).
 const SENT_BY_CONNECTIONS: [&str; 11] = [
     "eval",
     "evalsha",
@@ -25,7 +25,7 @@ const SENT_BY_CONNECTIONS: [&str; 11] = [
     "bgrewriteaof",
     "ping",
     "select",
-    "unwatch",
+    "xread",
 ];
 
 /// Redis lets everybody say who they are, and go.
