@@ -36,6 +36,9 @@ pub struct Check {
     /// Connections that ask at once
     #[arg(long, default_value_t = 128)]
     connections: usize,
+    /// Users who come each second, so that runs of several sizes go at one pace; else each as soon as a connection is free
+    #[arg(long)]
+    rate: Option<f64>,
     #[arg(long, default_value_t = 1)]
     api_nodes: usize,
     /// How often each is repeated
@@ -84,9 +87,11 @@ pub async fn run(check: &Check) -> anyhow::Result<()> {
         for cells in &check.cells {
             let name = format!("cells_{cells}_{round}");
             let real = sell(&servers, &name, *cells, check).await.context(name)?;
-            let simulated = simulate(*cells, check, &real);
             println!("{}", report::line(&row(&format!("{cells}, real"), check, &real)));
-            println!("{}", report::line(&row(&format!("{cells}, simulated"), check, &simulated)));
+            if check.rate.is_none() {
+                let simulated = simulate(*cells, check, &real);
+                println!("{}", report::line(&row(&format!("{cells}, simulated"), check, &simulated)));
+            }
         }
     }
     Ok(())
@@ -229,7 +234,7 @@ async fn all_buy(
     check: &Check,
 ) -> anyhow::Result<(u64, u64, u64, Histogram<u64>)> {
     let next = Arc::new(AtomicU64::new(1));
-    let buyers = check.buyers;
+    let (buyers, rate, began) = (check.buyers, check.rate, tokio::time::Instant::now());
     let mut tasks = Vec::new();
     for connection in 0..check.connections {
         let (client, next) = (client.clone(), next.clone());
@@ -241,6 +246,9 @@ async fn all_buy(
                 let user = next.fetch_add(1, Ordering::Relaxed);
                 if user > buyers {
                     return anyhow::Ok((answers, waits));
+                }
+                if let Some(rate) = rate {
+                    tokio::time::sleep_until(began + Duration::from_secs_f64(user as f64 / rate)).await;
                 }
                 let body = json!({ "userId": user, "items": [{ "productId": 1, "quantity": 1 }] });
                 let asked = Instant::now();
