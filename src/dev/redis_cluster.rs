@@ -30,8 +30,13 @@ pub struct ClusterOptions {
     /// How long a server may be silent until the others think that it is down.
     pub node_timeout_ms: u32,
     pub each: RedisOptions,
+    /// Whom the servers know by that password; empty: whoever names nobody.
+    pub user: String,
     /// What the servers ask for, where they ask for something.
     pub password: String,
+    /// Clients and servers speak TLS, by the certificate that `each` names. There is a door without it, for
+    /// administration.
+    pub tls: bool,
 }
 
 impl Default for ClusterOptions {
@@ -40,7 +45,9 @@ impl Default for ClusterOptions {
             replicas: false,
             node_timeout_ms: 2_000,
             each: RedisOptions::default(),
+            user: String::new(),
             password: String::new(),
+            tls: false,
         }
     }
 }
@@ -50,7 +57,10 @@ impl Default for ClusterOptions {
 pub struct PrivateCluster {
     /// Primaries first, as they were at the first start, then their replicas in the same order.
     pub servers: Vec<PrivateRedis>,
-    password: String,
+    /// Where clients find each.
+    ports: Vec<u16>,
+    credentials: String,
+    tls: bool,
 }
 
 impl PrivateCluster {
@@ -70,27 +80,29 @@ impl PrivateCluster {
             let port = ports::remembered_with_bus(folder, "redis").await;
             ports.push(port.map_err(|source| failed(&format!("no port for {}", folder.display()), source))?);
         }
-        let each = folders.iter().zip(ports);
+        let each = folders.iter().zip(&ports);
         let servers =
-            try_join_all(each.map(|(folder, port)| start_one(binaries, folder, port, options))).await?;
-        let cluster = Self { servers, password: options.password.clone() };
+            try_join_all(each.map(|(folder, port)| start_one(binaries, folder, *port, options))).await?;
+        let encoded: String = form_urlencoded::byte_serialize(options.password.as_bytes()).collect();
+        let credentials = match encoded.as_str() {
+            "" => String::new(),
+            password => format!("{}:{}@", options.user, password.replace('+', "%20")),
+        };
+        let cluster = Self { servers, ports, credentials, tls: options.tls };
         cluster.form().await?;
         Ok(cluster)
     }
 
     /// All servers in the syntax of the setting `redis_url`.
     pub fn url(&self) -> String {
-        self.servers.iter().map(|it| self.with_password(&it.url())).collect::<Vec<_>>().join(",")
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let each = self.ports.iter().map(|it| format!("{scheme}://{}127.0.0.1:{it}/", self.credentials));
+        each.collect::<Vec<_>>().join(",")
     }
 
-    fn with_password(&self, url: &str) -> String {
-        match self.password.as_str() {
-            "" => url.to_owned(),
-            password => {
-                let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
-                url.replace("://", &format!("://:{}@", encoded.replace('+', "%20")))
-            }
-        }
+    /// Where clients find a server.
+    pub fn port(&self, server: usize) -> u16 {
+        self.ports[server]
     }
 
     pub async fn stop(&mut self) -> Vec<ExitStatus> {
@@ -105,7 +117,8 @@ impl PrivateCluster {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(5)))
             .set_response_timeout(Some(Duration::from_secs(30)));
-        let client = redis::Client::open(self.with_password(&self.servers[server].url()))?;
+        let url = self.servers[server].url().replace("://", &format!("://{}", self.credentials));
+        let client = redis::Client::open(url)?;
         client.get_multiplexed_async_connection_with_config(&config).await
     }
 
@@ -127,8 +140,8 @@ impl PrivateCluster {
             let _: Result<(), _> = self.ask(server, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
         }
         // Those that know each other meet as well: their ports may be new ones.
-        for (server, other) in self.servers.iter().enumerate().skip(1) {
-            let (port, bus) = (other.port().to_string(), (other.port() + 10_000).to_string());
+        for (server, port) in self.ports.iter().enumerate().skip(1) {
+            let (port, bus) = (port.to_string(), (port + 10_000).to_string());
             let words = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
             self.ask::<()>(0, &words).await.map_err(said("CLUSTER MEET"))?;
             tracing::debug!(server, port, "met");
@@ -272,11 +285,21 @@ async fn start_one(
         ("repl-diskless-sync-delay", "0"),
     ];
     if !options.password.is_empty() {
-        set.push(("requirepass", &options.password));
         set.push(("masterauth", &options.password));
+        // A user comes with the settings.
+        match options.user.as_str() {
+            "" => set.push(("requirepass", &options.password)),
+            user => set.push(("masteruser", user)),
+        }
+    }
+    let (tls_port, mut plain_port) = (port.to_string(), port);
+    if options.tls {
+        plain_port = ports::free().map_err(|source| failed("no port without TLS", source))?;
+        set.extend([("tls-port", &*tls_port), ("tls-cluster", "yes"), ("tls-replication", "yes")]);
     }
     let mut extra_args: Vec<String> =
         set.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect();
     extra_args.extend(options.each.extra_args.iter().cloned());
-    PrivateRedis::start(binaries, folder, port, RedisOptions { extra_args, ..options.each.clone() }).await
+    PrivateRedis::start(binaries, folder, plain_port, RedisOptions { extra_args, ..options.each.clone() })
+        .await
 }

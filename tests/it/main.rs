@@ -35,6 +35,7 @@ mod dead_events;
 mod defaults;
 mod durability;
 mod engine_kill;
+mod failover;
 mod faults;
 mod forgetting;
 mod history;
