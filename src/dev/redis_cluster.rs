@@ -19,6 +19,9 @@ pub const PRIMARIES: usize = 3;
 /// One more than the last slot.
 const SLOTS: usize = 16_384;
 
+/// How long servers may take to know each other, until they are made to meet again.
+const MEETING: Duration = Duration::from_secs(10);
+
 /// How often the cluster is looked at while it forms.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -139,17 +142,13 @@ impl PrivateCluster {
             let epoch = (server + 1).to_string();
             let _: Result<(), _> = self.ask(server, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
         }
-        // Those that know each other meet as well: their ports may be new ones.
-        for (server, port) in self.ports.iter().enumerate().skip(1) {
-            let (port, bus) = (port.to_string(), (port + 10_000).to_string());
-            let words = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-            self.ask::<()>(0, &words).await.map_err(said("CLUSTER MEET"))?;
-            tracing::debug!(server, port, "met");
+        let began = Instant::now();
+        while let Err(error) = self.meet().await {
+            if began.elapsed() > START_DEADLINE {
+                return Err(error);
+            }
+            tokio::time::sleep(POLL).await;
         }
-        self.wait_for("all servers to know each other", async |it| {
-            Ok(it.told(&["CLUSTER", "INFO"], "cluster_known_nodes").await? == it.servers.len().to_string())
-        })
-        .await?;
         for server in 0..PRIMARIES {
             let (first, next) = (SLOTS * server / PRIMARIES, SLOTS * (server + 1) / PRIMARIES);
             if self.owner_of(server, first).await.map_err(said("CLUSTER SLOTS"))?.is_some() {
@@ -166,6 +165,21 @@ impl PrivateCluster {
             self.replicate(server).await?;
         }
         self.wait_for("all replicas to have their data", async |it| it.replicas_are_in_step().await).await
+    }
+
+    /// Makes all servers known to each other, those too that are: their ports may be new ones. On a slow machine a
+    /// handshake may take longer than Redis allows, which is the time-out of a node; then it is to be asked for again.
+    async fn meet(&self) -> Result<(), ServerError> {
+        for (server, port) in self.ports.iter().enumerate().skip(1) {
+            let (port, bus) = (port.to_string(), (port + 10_000).to_string());
+            let words = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+            self.ask::<()>(0, &words).await.map_err(|error| failed("CLUSTER MEET", error))?;
+            tracing::debug!(server, port, "met");
+        }
+        self.wait_within(MEETING, "all servers to know each other", async |it| {
+            Ok(it.told(&["CLUSTER", "INFO"], "cluster_known_nodes").await? == it.servers.len().to_string())
+        })
+        .await
     }
 
     /// Has a server that has neither slots nor a primary follow the one that serves the first slot of its share.
@@ -246,14 +260,26 @@ impl PrivateCluster {
         what: &str,
         is_done: impl AsyncFn(&Self) -> Result<bool, RedisError>,
     ) -> Result<(), ServerError> {
+        self.wait_within(START_DEADLINE, what, is_done).await
+    }
+
+    async fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        is_done: impl AsyncFn(&Self) -> Result<bool, RedisError>,
+    ) -> Result<(), ServerError> {
         let began = Instant::now();
         loop {
             let answer = is_done(self).await;
             match answer {
                 Ok(true) => return Ok(()),
-                Ok(false) if began.elapsed() < START_DEADLINE => {}
-                Err(_) if began.elapsed() < START_DEADLINE => {}
-                Ok(false) => return Err(failed(&format!("waiting for {what}"), "it took more than 60 s")),
+                Ok(false) if began.elapsed() < patience => {}
+                Err(_) if began.elapsed() < patience => {}
+                Ok(false) => {
+                    let took = format!("it took more than {} s", patience.as_secs());
+                    return Err(failed(&format!("waiting for {what}"), took));
+                }
                 Err(error) => return Err(failed(&format!("waiting for {what}"), error)),
             }
             tokio::time::sleep(POLL).await;
