@@ -139,7 +139,7 @@ async fn what_a_node_hears_late_of_a_primary_that_slept_is_counted() {
         waiting.push(tokio::spawn(stage.ask_at(&orders, *user, "waits", true)));
     }
     // Until they are in the socket of the primary.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     node.sleep();
     for cell in &cells {
         eventually!(stage.server_of(*cell) == replica);
