@@ -26,6 +26,7 @@ mod cells;
 mod cluster;
 mod cluster_moves;
 mod cluster_sales;
+mod cluster_slots;
 mod commands;
 mod connections;
 mod console;
