@@ -73,7 +73,7 @@ impl Durability {
         if self.replicas > 0 {
             text += "; a failover loses what the promoted replica had not received";
         }
-        if has("min-replicas-to-write") {
+        if has("min-replicas-to-write") || has("min-replicas-max-lag") {
             text += ", and a primary that was cut off goes on selling what nobody will know of";
         }
         if self.weaknesses.iter().any(|it| it.server == "mysql") {
@@ -175,6 +175,7 @@ async fn look_at_redis(server: &RedisServer, address: Option<&Address>) -> Resul
         "appendfsync",
         "no-appendfsync-on-rewrite",
         "min-replicas-to-write",
+        "min-replicas-max-lag",
         "cluster-require-full-coverage",
     ];
     let settings = redis::cmd("CONFIG").arg("GET").arg(&names).query_async(&mut connection).await;
@@ -221,6 +222,10 @@ async fn look_at_redis(server: &RedisServer, address: Option<&Address>) -> Resul
         let is_met = least.parse().is_ok_and(|it: u64| it >= 1);
         let loses = "a primary that was cut off goes on selling until it meets the others";
         want("min-replicas-to-write", least, "1 or more, where there are replicas", is_met, loses);
+        // 0 switches both off.
+        let lag = setting("min-replicas-max-lag");
+        let is_met = lag != "0";
+        want("min-replicas-max-lag", lag, "1 or more, where there are replicas", is_met, loses);
     }
     Ok(Look {
         weaknesses,
@@ -302,7 +307,9 @@ mod tests {
         let none = with(&[("redis", "appendonly")], 0);
         assert!(none.starts_with("a restart of Redis loses every acknowledged write"), "{none}");
         assert!(with(&[], 1).contains("a failover loses what the promoted replica had not received"));
-        assert!(with(&[("redis", "min-replicas-to-write")], 1).contains("goes on selling"));
+        for setting in ["min-replicas-to-write", "min-replicas-max-lag"] {
+            assert!(with(&[("redis", setting)], 1).contains("goes on selling"));
+        }
         assert!(with(&[("mysql", "sync_binlog")], 0).contains("take back commits"));
         assert!(!with(&[], 0).contains("failover") && !with(&[], 0).contains("commits"));
     }

@@ -19,6 +19,9 @@ pub const PRIMARIES: usize = 3;
 /// One more than the last slot.
 const SLOTS: usize = 16_384;
 
+/// How long servers may take to know each other, until they are made to meet again.
+const MEETING: Duration = Duration::from_secs(10);
+
 /// How often the cluster is looked at while it forms.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -30,8 +33,13 @@ pub struct ClusterOptions {
     /// How long a server may be silent until the others think that it is down.
     pub node_timeout_ms: u32,
     pub each: RedisOptions,
+    /// Whom the servers know by that password; empty: whoever names nobody.
+    pub user: String,
     /// What the servers ask for, where they ask for something.
     pub password: String,
+    /// Clients and servers speak TLS, by the certificate that `each` names. There is a door without it, for
+    /// administration.
+    pub tls: bool,
 }
 
 impl Default for ClusterOptions {
@@ -40,7 +48,9 @@ impl Default for ClusterOptions {
             replicas: false,
             node_timeout_ms: 2_000,
             each: RedisOptions::default(),
+            user: String::new(),
             password: String::new(),
+            tls: false,
         }
     }
 }
@@ -50,7 +60,10 @@ impl Default for ClusterOptions {
 pub struct PrivateCluster {
     /// Primaries first, as they were at the first start, then their replicas in the same order.
     pub servers: Vec<PrivateRedis>,
-    password: String,
+    /// Where clients find each.
+    ports: Vec<u16>,
+    credentials: String,
+    tls: bool,
 }
 
 impl PrivateCluster {
@@ -70,27 +83,29 @@ impl PrivateCluster {
             let port = ports::remembered_with_bus(folder, "redis").await;
             ports.push(port.map_err(|source| failed(&format!("no port for {}", folder.display()), source))?);
         }
-        let each = folders.iter().zip(ports);
+        let each = folders.iter().zip(&ports);
         let servers =
-            try_join_all(each.map(|(folder, port)| start_one(binaries, folder, port, options))).await?;
-        let cluster = Self { servers, password: options.password.clone() };
+            try_join_all(each.map(|(folder, port)| start_one(binaries, folder, *port, options))).await?;
+        let encoded: String = form_urlencoded::byte_serialize(options.password.as_bytes()).collect();
+        let credentials = match encoded.as_str() {
+            "" => String::new(),
+            password => format!("{}:{}@", options.user, password.replace('+', "%20")),
+        };
+        let cluster = Self { servers, ports, credentials, tls: options.tls };
         cluster.form().await?;
         Ok(cluster)
     }
 
     /// All servers in the syntax of the setting `redis_url`.
     pub fn url(&self) -> String {
-        self.servers.iter().map(|it| self.with_password(&it.url())).collect::<Vec<_>>().join(",")
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let each = self.ports.iter().map(|it| format!("{scheme}://{}127.0.0.1:{it}/", self.credentials));
+        each.collect::<Vec<_>>().join(",")
     }
 
-    fn with_password(&self, url: &str) -> String {
-        match self.password.as_str() {
-            "" => url.to_owned(),
-            password => {
-                let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
-                url.replace("://", &format!("://:{}@", encoded.replace('+', "%20")))
-            }
-        }
+    /// Where clients find a server.
+    pub fn port(&self, server: usize) -> u16 {
+        self.ports[server]
     }
 
     pub async fn stop(&mut self) -> Vec<ExitStatus> {
@@ -105,7 +120,8 @@ impl PrivateCluster {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(5)))
             .set_response_timeout(Some(Duration::from_secs(30)));
-        let client = redis::Client::open(self.with_password(&self.servers[server].url()))?;
+        let url = self.servers[server].url().replace("://", &format!("://{}", self.credentials));
+        let client = redis::Client::open(url)?;
         client.get_multiplexed_async_connection_with_config(&config).await
     }
 
@@ -126,17 +142,13 @@ impl PrivateCluster {
             let epoch = (server + 1).to_string();
             let _: Result<(), _> = self.ask(server, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
         }
-        // Those that know each other meet as well: their ports may be new ones.
-        for (server, other) in self.servers.iter().enumerate().skip(1) {
-            let (port, bus) = (other.port().to_string(), (other.port() + 10_000).to_string());
-            let words = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
-            self.ask::<()>(0, &words).await.map_err(said("CLUSTER MEET"))?;
-            tracing::debug!(server, port, "met");
+        let began = Instant::now();
+        while let Err(error) = self.meet().await {
+            if began.elapsed() > START_DEADLINE {
+                return Err(error);
+            }
+            tokio::time::sleep(POLL).await;
         }
-        self.wait_for("all servers to know each other", async |it| {
-            Ok(it.told(&["CLUSTER", "INFO"], "cluster_known_nodes").await? == it.servers.len().to_string())
-        })
-        .await?;
         for server in 0..PRIMARIES {
             let (first, next) = (SLOTS * server / PRIMARIES, SLOTS * (server + 1) / PRIMARIES);
             if self.owner_of(server, first).await.map_err(said("CLUSTER SLOTS"))?.is_some() {
@@ -153,6 +165,21 @@ impl PrivateCluster {
             self.replicate(server).await?;
         }
         self.wait_for("all replicas to have their data", async |it| it.replicas_are_in_step().await).await
+    }
+
+    /// Makes all servers known to each other, those too that are: their ports may be new ones. On a slow machine a
+    /// handshake may take longer than Redis allows, which is the time-out of a node; then it is to be asked for again.
+    async fn meet(&self) -> Result<(), ServerError> {
+        for (server, port) in self.ports.iter().enumerate().skip(1) {
+            let (port, bus) = (port.to_string(), (port + 10_000).to_string());
+            let words = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+            self.ask::<()>(0, &words).await.map_err(|error| failed("CLUSTER MEET", error))?;
+            tracing::debug!(server, port, "met");
+        }
+        self.wait_within(MEETING, "all servers to know each other", async |it| {
+            Ok(it.told(&["CLUSTER", "INFO"], "cluster_known_nodes").await? == it.servers.len().to_string())
+        })
+        .await
     }
 
     /// Has a server that has neither slots nor a primary follow the one that serves the first slot of its share.
@@ -233,14 +260,26 @@ impl PrivateCluster {
         what: &str,
         is_done: impl AsyncFn(&Self) -> Result<bool, RedisError>,
     ) -> Result<(), ServerError> {
+        self.wait_within(START_DEADLINE, what, is_done).await
+    }
+
+    async fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        is_done: impl AsyncFn(&Self) -> Result<bool, RedisError>,
+    ) -> Result<(), ServerError> {
         let began = Instant::now();
         loop {
             let answer = is_done(self).await;
             match answer {
                 Ok(true) => return Ok(()),
-                Ok(false) if began.elapsed() < START_DEADLINE => {}
-                Err(_) if began.elapsed() < START_DEADLINE => {}
-                Ok(false) => return Err(failed(&format!("waiting for {what}"), "it took more than 60 s")),
+                Ok(false) if began.elapsed() < patience => {}
+                Err(_) if began.elapsed() < patience => {}
+                Ok(false) => {
+                    let took = format!("it took more than {} s", patience.as_secs());
+                    return Err(failed(&format!("waiting for {what}"), took));
+                }
                 Err(error) => return Err(failed(&format!("waiting for {what}"), error)),
             }
             tokio::time::sleep(POLL).await;
@@ -272,11 +311,21 @@ async fn start_one(
         ("repl-diskless-sync-delay", "0"),
     ];
     if !options.password.is_empty() {
-        set.push(("requirepass", &options.password));
         set.push(("masterauth", &options.password));
+        // A user comes with the settings.
+        match options.user.as_str() {
+            "" => set.push(("requirepass", &options.password)),
+            user => set.push(("masteruser", user)),
+        }
+    }
+    let (tls_port, mut plain_port) = (port.to_string(), port);
+    if options.tls {
+        plain_port = ports::free().map_err(|source| failed("no port without TLS", source))?;
+        set.extend([("tls-port", &*tls_port), ("tls-cluster", "yes"), ("tls-replication", "yes")]);
     }
     let mut extra_args: Vec<String> =
         set.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect();
     extra_args.extend(options.each.extra_args.iter().cloned());
-    PrivateRedis::start(binaries, folder, port, RedisOptions { extra_args, ..options.each.clone() }).await
+    PrivateRedis::start(binaries, folder, plain_port, RedisOptions { extra_args, ..options.each.clone() })
+        .await
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use firstcome::app;
 use firstcome::config::{Authorities, Secret, Settings};
 use firstcome::dev::{MysqlOptions, PrivateMysql, PrivateRedis, RedisOptions, ports};
-use firstcome::durability::{Durability, DurabilityError, look};
+use firstcome::durability::{Durability, DurabilityError, check, look};
 use firstcome::mysql;
 use firstcome::scripts::connect::RedisServer;
 use redis::AsyncCommands;
@@ -14,6 +14,7 @@ use sqlx::mysql::MySqlPool;
 
 use super::cell_dump::connect;
 use super::test_app::fresh_settings;
+use super::test_cluster::{CELLS, start_cluster};
 use super::test_servers::{self, binaries, fresh_folder, start_redis};
 
 async fn looked(url: &str, mysql: &MySqlPool) -> Result<Durability, DurabilityError> {
@@ -89,7 +90,43 @@ async fn replicas_are_seen() {
     );
     assert_eq!(weak(&redis.url(), &mysql).await, [("min-replicas-to-write", "0".to_owned())]);
     set(&redis, "min-replicas-to-write", "1").await;
+    set(&redis, "min-replicas-max-lag", "0").await;
+    assert_eq!(weak(&redis.url(), &mysql).await, [("min-replicas-max-lag", "0".to_owned())]);
+    set(&redis, "min-replicas-max-lag", "2").await;
     assert_eq!(weak(&redis.url(), &mysql).await, []);
+}
+
+/// Goal: in a cluster every server is named that would sell on alone, replicas among them, since each may become a primary; where
+/// weak settings are refused, those are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_weak_server_of_a_cluster_is_named() {
+    let cluster = start_cluster(true).await;
+    let settings = Settings { cells: CELLS, ..fresh_settings(cluster.url()).await };
+    mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
+    let app::Connections { scripts, mysql, .. } = app::connect(settings).await.unwrap();
+    let named = async |setting: &str| -> Vec<u16> {
+        let Err(DurabilityError::Weak(found)) = check(&scripts, &mysql, true).await else {
+            panic!("tests have no strong fsync")
+        };
+        let mut ports: Vec<u16> = found
+            .iter()
+            .filter(|it| it.setting == setting)
+            .map(|it| it.address.as_ref().expect("a server of a cluster has an address").port)
+            .collect();
+        ports.sort();
+        ports
+    };
+    let mut weak: Vec<u16> = (0..6).map(|it| cluster.port(it)).collect();
+    weak.sort();
+    for server in 0..6 {
+        assert_eq!(named("min-replicas-to-write").await, weak);
+        let set = ["CONFIG", "SET", "min-replicas-to-write", "1"];
+        let () = cluster.ask(server, &set).await.unwrap();
+        weak.retain(|it| *it != cluster.port(server));
+    }
+    assert_eq!(named("min-replicas-to-write").await, [0; 0]);
+    let () = cluster.ask(4, &["CONFIG", "SET", "min-replicas-max-lag", "0"]).await.unwrap();
+    assert_eq!(named("min-replicas-max-lag").await, [cluster.port(4)]);
 }
 
 /// Goal: a setting that the engine's user may not read counts as weak, not as strong.

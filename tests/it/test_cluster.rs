@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use firstcome::cell::{CellId, Cells};
 use firstcome::config::{Address, Secret, Settings};
-use firstcome::dev::{ClusterOptions, Fsync, PrivateCluster, RedisOptions};
+use firstcome::dev::{ClusterOptions, Fsync, PrivateCluster};
 use firstcome::ids::UserId;
 use firstcome::scripts::cluster::Cluster;
 use firstcome::worker::drain_events;
@@ -33,9 +33,14 @@ pub async fn start_cluster(replicas: bool) -> PrivateCluster {
 }
 
 pub async fn start_cluster_with(replicas: bool, password: &str) -> PrivateCluster {
-    let each = RedisOptions { fsync: Fsync::EverySec, ..RedisOptions::default() };
-    let options =
-        ClusterOptions { replicas, node_timeout_ms: NODE_TIMEOUT_MS, each, password: password.to_owned() };
+    let options = ClusterOptions { replicas, password: password.to_owned(), ..ClusterOptions::default() };
+    start_cluster_of(options).await
+}
+
+/// Its servers fail quickly, and let the kernel write their files.
+pub async fn start_cluster_of(mut options: ClusterOptions) -> PrivateCluster {
+    options.node_timeout_ms = NODE_TIMEOUT_MS;
+    options.each.fsync = Fsync::EverySec;
     PrivateCluster::start(&binaries(), &fresh_folder(), &options).await.unwrap()
 }
 
@@ -70,7 +75,7 @@ pub fn users_of(cell: CellId) -> impl Iterator<Item = u64> {
 /// The server that has a cell, by its place in the cluster, as the engine sees it.
 pub fn server_of(app: &TestApp, cluster: &PrivateCluster, cell: CellId) -> usize {
     let Address { port, .. } = topology(app).address(cell).expect("a server");
-    cluster.servers.iter().position(|it| it.port() == port).expect("a server of this cluster")
+    (0..cluster.servers.len()).find(|it| cluster.port(*it) == port).expect("a server of this cluster")
 }
 
 pub fn cells_on(app: &TestApp, cluster: &PrivateCluster, server: usize) -> Vec<CellId> {

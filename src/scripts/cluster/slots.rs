@@ -107,6 +107,19 @@ mod tests {
         }
     }
 
+    /// As docs/operations.md has it.
+    #[test]
+    fn few_cells_share_a_slot() {
+        let sharing = |cells: u16| {
+            let mut slots = std::collections::BTreeMap::<u16, Vec<u16>>::new();
+            (0..cells).for_each(|cell| slots.entry(slot_of_cell(CellId(cell))).or_default().push(cell));
+            slots.into_values().filter(|it| it.len() > 1).collect::<Vec<_>>()
+        };
+        assert_eq!(sharing(512), [[0; 0]; 0]);
+        let pairs = sharing(1_024);
+        assert!(pairs.len() == 90 && pairs.iter().all(|it| it.len() == 2) && pairs.contains(&vec![10, 710]));
+    }
+
     fn text(text: &str) -> Value {
         Value::BulkString(text.as_bytes().to_vec())
     }

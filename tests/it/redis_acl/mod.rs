@@ -1,5 +1,6 @@
 //! Promise: the Redis user of `ops/redis.conf` may do what the engine does, and nothing else.
 
+mod stage;
 mod whole_run;
 
 use std::collections::BTreeSet;
@@ -13,8 +14,9 @@ use super::test_clock::TestClock;
 use super::test_servers;
 
 /// What the engine's connections send beside scripts: recovery and calls, the wait for an event, looks at the server's
-/// settings and memory, and the libraries' greetings (`SELECT` where the URL names a database).
-const SENT_BY_CONNECTIONS: [&str; 11] = [
+/// settings and memory, the libraries' greetings (`SELECT` where the URL names a database), and in a cluster the map of its
+/// slots.
+const SENT_BY_CONNECTIONS: [&str; 12] = [
     "eval",
     "evalsha",
     "script|load",
@@ -26,6 +28,41 @@ const SENT_BY_CONNECTIONS: [&str; 11] = [
     "ping",
     "select",
     "xread",
+    "cluster|slots",
+];
+
+/// What `cell move` needs besides.
+const SENT_BY_MOVES: [&str; 6] = [
+    "cluster|nodes",
+    "cluster|setslot",
+    "cluster|countkeysinslot",
+    "cluster|getkeysinslot",
+    "migrate",
+    "restore-asking",
+];
+
+/// Keys of all cells that there may be.
+const KEYS: [&str; 4] =
+    ["~{c[0-9]}:*", "~{c[0-9][0-9]}:*", "~{c[0-9][0-9][0-9]}:*", "~{c[0-9][0-9][0-9][0-9]}:*"];
+
+const ENGINE: &str = "firstcome";
+const MOVER: &str = "mover";
+const REPLICA: &str = "replica";
+
+/// Keys that are no cell's, though some look alike.
+const FOREIGN: [&str; 12] = [
+    "gate",
+    "{cart}:1",
+    "c0:gate",
+    "{c0}",
+    "x{c0}:gate",
+    "{C0}:gate",
+    "",
+    "{c}:gate",
+    "{c0x}:gate",
+    "{c-1}:gate",
+    "{c12345}:gate",
+    "{c0}gate",
 ];
 
 /// Redis lets everybody say who they are, and go.
@@ -34,20 +71,25 @@ const FOR_EVERYBODY: [&str; 4] = ["auth", "hello", "quit", "reset"];
 /// `ops/redis.conf` with its users, as somebody who follows it would write it.
 fn settings_file() -> String {
     let text = include_str!("../../../ops/redis.conf");
-    assert_eq!(text.matches("\n# user ").count(), 2, "the default user, and the engine's");
-    text.replace("\n# user ", "\nuser ").replace(">PASSWORD", ">secret")
+    assert_eq!(
+        text.matches("\n# user ").count(),
+        4,
+        "the default user, the engine's, a replica's and a mover's"
+    );
+    let text = text.replace("\n# user ", "\nuser ").replace("\n# masteruser ", "\nmasteruser ");
+    text.replace("\n# masterauth ", "\nmasterauth ").replace("PASSWORD", "secret")
 }
 
-/// The words of the engine's rule.
-fn rule() -> Vec<String> {
-    let text = settings_file();
-    let rule = text.lines().find_map(|it| it.strip_prefix("user firstcome ")).expect("the engine's user");
+/// The words of a user's rule.
+fn rule(user: &str) -> Vec<String> {
+    let (text, name) = (settings_file(), format!("user {user} "));
+    let rule = text.lines().find_map(|it| it.strip_prefix(&name)).expect(user);
     rule.split(' ').map(str::to_owned).collect()
 }
 
-/// The commands that the rule names.
-fn allowed() -> BTreeSet<String> {
-    let rule = rule();
+/// The commands that a rule names.
+fn allowed(user: &str) -> BTreeSet<String> {
+    let rule = rule(user);
     let categories: Vec<&String> = rule.iter().filter(|it| it.contains('@')).collect();
     assert_eq!(categories, ["-@all"], "each command is named");
     let named = rule.iter().filter_map(|it| it.strip_prefix('+')).map(str::to_owned);
@@ -60,17 +102,21 @@ fn with_user(url: &str, user: &str) -> String {
     url.replace("://", &format!("://{user}:secret@"))
 }
 
-/// A Redis with the settings and users of `ops/redis.conf`, and one more user, who looks on.
-async fn redis(clock: bool) -> (PrivateRedis, PathBuf, TestClock) {
-    let folder = test_servers::fresh_folder();
+/// The settings and users of `ops/redis.conf`, and one more user, who looks on.
+fn options(folder: &Path) -> RedisOptions {
     let file = folder.join("ops-redis.conf");
     std::fs::write(&file, settings_file()).unwrap();
-    let test_clock = TestClock::new(&folder);
     let observer = ["--user", "observer", "on", ">secret", "~*", "&*", "+@all"];
     let include = ["--include", file.to_str().unwrap()];
     let extra_args = include.iter().chain(&observer).map(|it| it.to_string());
+    RedisOptions { extra_args: extra_args.collect(), ..RedisOptions::default() }
+}
+
+async fn redis(clock: bool) -> (PrivateRedis, PathBuf, TestClock) {
+    let folder = test_servers::fresh_folder();
+    let test_clock = TestClock::new(&folder);
     let env = if clock { test_clock.env() } else { Vec::new() };
-    let options = RedisOptions { extra_args: extra_args.collect(), env, ..RedisOptions::default() };
+    let options = RedisOptions { env, ..options(&folder) };
     (test_servers::start_redis(&folder, options).await, folder, test_clock)
 }
 
@@ -120,13 +166,23 @@ fn called_by_scripts() -> BTreeSet<String> {
 fn the_acl_names_what_scripts_and_connections_need_and_no_more() {
     let mut needed = called_by_scripts();
     needed.extend(SENT_BY_CONNECTIONS.map(str::to_owned));
-    assert_eq!(allowed(), needed);
-    let patterns: Vec<String> =
-        rule().into_iter().filter(|it| it.contains(['~', '&', '%']) || it.ends_with("channels")).collect();
-    assert_eq!(patterns, ["resetchannels", "~{c0}:*"]);
+    assert_eq!(allowed(ENGINE), needed);
+    needed.extend(SENT_BY_MOVES.map(str::to_owned));
+    assert_eq!(allowed(MOVER), needed);
+    assert_eq!(allowed(REPLICA), ["ping", "psync", "replconf"].map(str::to_owned).into());
+    let patterns = |user: &str| -> Vec<String> {
+        let is_pattern = |it: &String| it.contains(['~', '&', '%']) || it.ends_with("channels");
+        rule(user).into_iter().filter(is_pattern).collect()
+    };
+    let keys: Vec<&str> = ["resetchannels"].into_iter().chain(KEYS).collect();
+    assert_eq!(
+        (patterns(ENGINE), patterns(MOVER)),
+        (keys.clone().into_iter().map(str::to_owned).collect(), patterns(ENGINE))
+    );
+    assert_eq!(patterns(REPLICA), ["resetchannels"]);
 }
 
-/// Goal: whoever has the engine's password gets no command but the engine's, and no key but the cell's.
+/// Goal: whoever has the engine's password gets no command but the engine's, and no key but those of cells.
 #[tokio::test]
 async fn the_acl_refuses_every_other_command_and_key() {
     let (redis, ..) = redis(false).await;
@@ -144,7 +200,8 @@ async fn the_acl_refuses_every_other_command_and_key() {
         ACL SETUSER firstcome +@all|ACL LIST|ACL WHOAMI|CLIENT KILL ID 1|CLIENT LIST|SAVE|BGSAVE|\
         SYNC|PSYNC ? -1|MIGRATE 127.0.0.1 1 {c0}:gate 0 1|RESTORE {c0}:x 0 x|DUMP {c0}:gate|SWAPDB 0 1|\
         RENAME {c0}:gate {c0}:x|COPY {c0}:gate {c0}:x|MOVE {c0}:gate 1|EXPIRE {c0}:gate 1|SUBSCRIBE x|PUBLISH x y|\
-        FAILOVER|CLUSTER RESET|LATENCY RESET|SLOWLOG GET|MEMORY DOCTOR|XSETID {c0}:events 9-9|\
+        FAILOVER|CLUSTER RESET|CLUSTER FAILOVER|CLUSTER NODES|CLUSTER SETSLOT 1 STABLE|CLUSTER FORGET x|\
+        CLUSTER MEET 127.0.0.1 1|ASKING|READONLY|LATENCY RESET|SLOWLOG GET|MEMORY DOCTOR|XSETID {c0}:events 9-9|\
         SORT {c0}:due BY nosort GET *|BLPOP {c0}:x 0|WAIT 1 0|MULTI|EXEC";
     for intrusion in intrusions.split('|') {
         let words: Vec<&str> = intrusion.split_whitespace().collect();
@@ -169,7 +226,7 @@ async fn the_acl_refuses_every_other_command_and_key() {
     for (name, length) in commands {
         let mut words: Vec<&str> = name.split('|').collect();
         words.resize(words.len().max(length), "{c0}:x");
-        if allowed().contains(&name) || FOR_EVERYBODY.contains(&name.as_str()) {
+        if allowed(ENGINE).contains(&name) || FOR_EVERYBODY.contains(&name.as_str()) {
             continue;
         }
         let answer = would(&words).await;
@@ -178,24 +235,25 @@ async fn the_acl_refuses_every_other_command_and_key() {
     }
     assert!(asked > 250, "{asked} commands");
 
-    // What it may do, it may do to the cell only.
+    // What it may do, it may do to cells only.
     for (reading, writing) in
         [("GET $", "SET $ x"), ("HGET $ x", "HSET $ x y"), ("XRANGE $ - +", "XADD $ * x y")]
     {
         for command in [reading, writing] {
-            for foreign in ["gate", "{c1}:gate", "{cart}:1", "c0:gate", "{c0}", "x{c0}:gate", "{C0}:gate", ""]
-            {
+            for foreign in FOREIGN {
                 let words: Vec<&str> =
                     command.split(' ').map(|it| if it == "$" { foreign } else { it }).collect();
                 let answer = would(&words).await;
                 assert!(answer.contains("no permissions to access"), "{words:?}: {answer}");
             }
-            let words: Vec<&str> =
-                command.split(' ').map(|it| if it == "$" { "{c0}:x" } else { it }).collect();
-            assert_eq!(would(&words).await, "OK", "{words:?}");
+            for own in ["{c0}:x", "{c7}:x", "{c42}:x", "{c999}:x", "{c1023}:user:1"] {
+                let words: Vec<&str> =
+                    command.split(' ').map(|it| if it == "$" { own } else { it }).collect();
+                assert_eq!(would(&words).await, "OK", "{words:?}");
+            }
         }
     }
-    let answer = would(&["EVAL", "return 1", "2", "{c0}:gate", "{c1}:gate"]).await;
+    let answer = would(&["EVAL", "return 1", "2", "{c0}:gate", "{cart}:1"]).await;
     assert!(answer.contains("no permissions to access"), "{answer}");
 }
 
@@ -217,7 +275,7 @@ async fn a_script_may_do_no_more_than_its_caller() {
         "return redis.call('TYPE', '{c0}:gate')",
         "return redis.call('KEYS', '*')",
         "return redis.call('SET', 'gate', '9')",
-        "return redis.call('GET', '{c1}:gate')",
+        "return redis.call('GET', '{cart}:1')",
         "return redis.call('RENAME', '{c0}:gate', '{c0}:x')",
         "return redis.call('XADD', 'events', '*', 'x', 'y')",
     ] {

@@ -1,7 +1,10 @@
 //! A day in a shop, and its accidents, under the ACL.
 
 use firstcome::audit;
-use firstcome::config::Secret;
+use firstcome::config::{Address, Secret, Settings};
+use firstcome::dev::PrivateCluster;
+use firstcome::ids::{ProductId, UserId};
+use firstcome::worker::moving::move_cell;
 use firstcome::worker::recover::{self, Because};
 use firstcome::worker::{Silent, expire, forget};
 use redis::InfoDict;
@@ -13,7 +16,9 @@ use super::super::cell_dump::{connect, everything};
 use super::super::pending_orders::{later, pay, place};
 use super::super::test_app::{CELL, TestApp, eventually};
 use super::super::test_clock::TestClock;
-use super::{assert_nothing_refused, observer, redis, with_user};
+use super::super::test_cluster::server_of;
+use super::stage::Stage;
+use super::{ENGINE, MOVER, assert_nothing_refused, observer, redis, with_user};
 
 /// Goal: with its users, too, a Redis that was killed has all that it had: it loads its own file as the default user.
 #[tokio::test]
@@ -100,7 +105,9 @@ async fn trade(app: &TestApp, clock: &TestClock) {
     }
     let expired = place(app, later(2, 1, 1, None)).await;
     clock.advance_seconds(10 * 60);
-    expire(&app.connections().worker(), CELL).await.unwrap();
+    for cell in app.settings.cells().all() {
+        expire(&app.connections().worker(), cell).await.unwrap();
+    }
     eventually!(app.get(&format!("/orders/{expired}")).await.body["status"] == "expired");
     for path in [
         "/products",
@@ -122,72 +129,121 @@ async fn trade(app: &TestApp, clock: &TestClock) {
 /// never refused anything.
 #[tokio::test]
 async fn the_engine_works_under_the_acl() {
-    let (redis, folder, clock) = redis(true).await;
-    let url = with_user(&redis.url(), "firstcome");
-    let mut app = TestApp::start_on(redis, folder, |settings| {
-        settings.redis_url = Secret::new(url);
-        settings.keep_events = 5;
-    })
-    .await;
-    trade(&app, &clock).await;
-    assert_nothing_refused(&app.redis).await;
+    works(Stage::on_one(1).await).await;
+}
+
+/// Goal: the same with several cells, between which units move.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_cells_work_under_the_acl() {
+    works(Stage::on_one(8).await).await;
+}
+
+/// Goal: the same on a cluster, whose replicas have a user of their own; a cell moves under a third one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_works_under_the_acl() {
+    works(Stage::on_cluster(8).await).await;
+}
+
+async fn works(mut stage: Stage) {
+    let (app, clock) = (&stage.app, &stage.clock);
+    trade(app, clock).await;
+    let cells = app.settings.cells();
+    if cells.count() > 1 {
+        for user in 11..=30 {
+            app.user_with(user, 100).await;
+            let items = json!([{"productId": 1, "quantity": 1}]);
+            let bought = app.post("/orders", json!({"userId": user, "items": items})).await;
+            assert_eq!(bought.status, StatusCode::CREATED, "{bought:?}");
+        }
+        assert!(app.count("SELECT COUNT(*) FROM transfers").await > 0, "units have moved");
+    }
+    stage.nothing_was_refused().await;
 
     // An audit that finds something walks through what it counts at other times; a rebuild mends it.
-    let mut observer = observer(&app.redis).await;
+    let cell = cells.home(ProductId::new(1).unwrap());
     let () = redis::pipe()
         .cmd("HSET")
-        .arg("{c0}:coupon:2:issues")
+        .arg(format!("{{c{cell}}}:coupon:2:issues"))
         .arg("77")
         .arg("issued 1")
         .ignore()
         .cmd("ZADD")
-        .arg("{c0}:sales:rolling")
+        .arg(format!("{{c{cell}}}:sales:rolling"))
         .arg("-5")
         .arg("0000000000000077")
         .ignore()
-        .query_async(&mut observer)
+        .query_async(&mut stage.observer(cell).await)
         .await
         .unwrap();
-    assert!(!audit(&app).await);
+    assert!(!audit(app).await);
     let worker = app.connections().worker();
-    recover::recover_in_turn(&worker, CELL, Because::Asked, &Silent).await.unwrap();
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
+    recover::recover_in_turn(&worker, cell, Because::Asked, &Silent).await.unwrap();
+    stage.sells().await;
     app.assert_clean().await;
 
-    recover::close(&worker, CELL).await.unwrap();
+    let of_user = cells.of_user(UserId::new(1).unwrap());
+    recover::close(&worker, of_user).await.unwrap();
     eventually!(app.get("/users/1/balance").await.code() == "cell_closed");
-    recover::reopen(&worker, CELL, &Silent).await.unwrap();
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
+    recover::reopen(&worker, of_user, &Silent).await.unwrap();
+    stage.sells().await;
 
     // Another release meets texts that are missing; then everything is missing.
     for command in [&["SCRIPT", "FLUSH"][..], &["FLUSHALL"]] {
         let balance = app.balance(1).await;
-        let () = redis::cmd(command[0]).arg(&command[1..]).query_async(&mut observer).await.unwrap();
+        stage.say(command).await;
         eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
+        stage.sells().await;
         assert_eq!(app.balance(1).await, balance);
         app.assert_clean().await;
     }
     assert_eq!(app.post("/orders", order_of_one()).await.status, StatusCode::CREATED);
+    if let Some(cluster) = &stage.cluster {
+        move_a_cell(app, cluster).await;
+    }
     clock.advance_hours(24 * 9);
     let end = json!({"name": "Product 1", "price": 10, "saleEndsAt": "2020-01-02T00:00:00Z"});
     assert_eq!(app.put("/admin/products/1", end).await.status, StatusCode::OK);
     app.campaign(1, 9, json!({"endsAt": "2020-01-02T00:00:00Z"})).await;
     clock.advance_hours(24 * 9);
-    assert_eq!(app.get("/products/top").await.body, json!([]), "the window has moved on");
+    eventually!(app.get("/products/top").await.body == json!([]));
     app.drain().await;
-    let gone = forget(&worker, CELL).await.unwrap();
-    assert!(gone.products > 0 && gone.coupons > 0, "{gone:?}");
+    let (mut products, mut coupons) = (0, 0);
+    for cell in cells.all() {
+        let gone = forget(&worker, cell).await.unwrap();
+        (products, coupons) = (products + gone.products, coupons + gone.coupons);
+    }
+    assert!(products > 0 && coupons > 0, "{products} products, {coupons} coupons");
     app.assert_clean().await;
-    assert_nothing_refused(&app.redis).await;
+    stage.nothing_was_refused().await;
 
     // A Redis that starts again, and an engine that does.
-    app.redis.restart().await.unwrap();
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
-    app.stop_engine().await;
-    app.start_engine().await;
-    app.user_with(5, 10).await;
-    assert_nothing_refused(&app.redis).await;
-    app.finish().await;
+    stage.restart().await;
+    stage.sells().await;
+    stage.app.stop_engine().await;
+    stage.app.start_engine().await;
+    stage.app.user_with(5, 10).await;
+    stage.nothing_was_refused().await;
+    stage.app.finish().await;
+}
+
+/// The engine's user may not move a cell, and is told so before anything has changed; the one for that may.
+async fn move_a_cell(app: &TestApp, cluster: &PrivateCluster) {
+    let from = server_of(app, cluster, CELL);
+    let to = Address { host: "127.0.0.1".to_owned(), port: cluster.port((from + 1) % 3) };
+    let refused = move_cell(&app.connections().worker(), CELL, &to, &Silent).await.unwrap_err();
+    assert!(refused.to_string().contains("no permissions to run the 'cluster|nodes'"), "{refused}");
+    for server in &cluster.servers {
+        let () =
+            redis::cmd("ACL").arg("LOG").arg("RESET").query_async(&mut observer(server).await).await.unwrap();
+    }
+    assert_eq!(app.get("/readyz").await.status, StatusCode::OK);
+    let url = app.settings.redis_url.expose().replace(ENGINE, MOVER);
+    let settings = Settings { redis_url: Secret::new(url), ..app.settings.clone() };
+    let mover = firstcome::app::connect(settings).await.unwrap();
+    let moved = move_cell(&mover.worker(), CELL, &to, &Silent).await.unwrap();
+    assert!(moved.keys > 0, "{moved:?}");
+    eventually!(app.get("/readyz").await.status == StatusCode::OK);
+    assert_eq!(server_of(app, cluster, CELL), (from + 1) % 3);
 }
 
 fn order_of_one() -> Value {

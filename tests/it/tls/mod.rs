@@ -1,6 +1,7 @@
 //! Promise: where a URL asks for TLS, the engine talks to the server that it means, or to none.
 
 mod certificates;
+mod cluster;
 
 use std::time::Duration;
 
