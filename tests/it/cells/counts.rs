@@ -2,7 +2,6 @@
 
 use redis::InfoDict;
 
-use super::super::cell_dump::connect;
 use super::super::test_app::TestApp;
 use super::{all_buy, tally, users_with};
 
@@ -12,7 +11,7 @@ const BUYERS: u64 = 100;
 
 /// Readings of pools, purchases and questions at the home, each of which reads a pool once.
 async fn looks(app: &TestApp) -> u64 {
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     let info: InfoDict = redis::cmd("INFO").arg("commandstats").query_async(&mut redis).await.unwrap();
     let hmget: String = info.get("cmdstat_hmget").unwrap();
     hmget.split(',').find_map(|it| it.strip_prefix("calls=")).unwrap().parse().unwrap()
@@ -22,7 +21,7 @@ async fn looks(app: &TestApp) -> u64 {
 /// for each cell that waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cells_that_wait_are_counted_for_together() {
-    let app = TestApp::start_with(|settings| {
+    let app = TestApp::start_with_own_redis(|settings| {
         settings.cells = CELLS;
         settings.mysql_connections = 40;
         settings.sold_out_memory_ms = 0;

@@ -15,13 +15,20 @@ use super::super::test_app::{CELL, TestApp, eventually};
 use super::super::test_clock::TestClock;
 use super::{assert_nothing_refused, observer, redis, with_user};
 
+/// The engine's user of `ops/redis.conf` reaches the keys of one cell.
+const CELLS: u16 = 1;
+
 /// Goal: with its users, too, a Redis that was killed has all that it had: it loads its own file as the default user.
 #[tokio::test]
 async fn a_restart_under_the_acl_loses_nothing() {
     const REBUILDS: &str = "SELECT COUNT(*) FROM recoveries WHERE rebuilt";
     let (redis, folder, _) = redis(false).await;
     let url = with_user(&redis.url(), "firstcome");
-    let mut app = TestApp::start_on(redis, folder, |settings| settings.redis_url = Secret::new(url)).await;
+    let mut app = TestApp::start_on(redis, folder, |settings| {
+        settings.redis_url = Secret::new(url);
+        settings.cells = CELLS;
+    })
+    .await;
     app.user_with(1, 1_000).await;
     app.product_with(1, 10, 100).await;
     assert_eq!(app.post_once("/orders", "order", order_of_one()).await.status, StatusCode::CREATED);
@@ -31,8 +38,8 @@ async fn a_restart_under_the_acl_loses_nothing() {
     app.stop_engine().await;
     let observed = with_user(&app.redis.url(), "observer");
     let before = everything(&observed).await;
-    app.redis.kill().await;
-    app.redis.restart().await.unwrap();
+    app.redis.own().kill().await;
+    app.redis.own().restart().await.unwrap();
     // Who has not logged in hears NOAUTH from a server that still loads, too.
     let mut observer = connect(&observed).await;
     let loading = async |redis: &mut MultiplexedConnection| {
@@ -41,7 +48,7 @@ async fn a_restart_under_the_acl_loses_nothing() {
     };
     eventually!(!loading(&mut observer).await);
     assert_eq!(everything(&observed).await, before);
-    assert_nothing_refused(&app.redis).await;
+    assert_nothing_refused(app.redis.own()).await;
     app.start_engine().await;
     assert_eq!(app.count(REBUILDS).await, rebuilds, "nothing was missing");
     app.finish().await;
@@ -126,14 +133,15 @@ async fn the_engine_works_under_the_acl() {
     let url = with_user(&redis.url(), "firstcome");
     let mut app = TestApp::start_on(redis, folder, |settings| {
         settings.redis_url = Secret::new(url);
+        settings.cells = CELLS;
         settings.keep_events = 5;
     })
     .await;
     trade(&app, &clock).await;
-    assert_nothing_refused(&app.redis).await;
+    assert_nothing_refused(app.redis.own()).await;
 
     // An audit that finds something walks through what it counts at other times; a rebuild mends it.
-    let mut observer = observer(&app.redis).await;
+    let mut observer = observer(app.redis.own()).await;
     let () = redis::pipe()
         .cmd("HSET")
         .arg("{c0}:coupon:2:issues")
@@ -178,15 +186,15 @@ async fn the_engine_works_under_the_acl() {
     let gone = forget(&worker, CELL).await.unwrap();
     assert!(gone.products > 0 && gone.coupons > 0, "{gone:?}");
     app.assert_clean().await;
-    assert_nothing_refused(&app.redis).await;
+    assert_nothing_refused(app.redis.own()).await;
 
     // A Redis that starts again, and an engine that does.
-    app.redis.restart().await.unwrap();
+    app.redis.own().restart().await.unwrap();
     eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
     app.stop_engine().await;
     app.start_engine().await;
     app.user_with(5, 10).await;
-    assert_nothing_refused(&app.redis).await;
+    assert_nothing_refused(app.redis.own()).await;
     app.finish().await;
 }
 
