@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use firstcome::app::Role;
 use firstcome::audit::{self, AuditReport};
+use firstcome::cell::CellId;
 use firstcome::ids::CouponId;
 use firstcome::scripts::coupon_forget::{CouponForget, Forgetting, coupon_forget};
 use futures::future::join_all;
-use redis::aio::MultiplexedConnection;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::cell_dump::connect;
 use super::test_app::{Answer, TestApp};
 
 async fn open_coupon(app: &TestApp, coupon: u64, quantity: u32) {
@@ -68,14 +67,16 @@ pub fn difference(kind: &str, id: &str) -> Named {
     (kind.to_owned(), id.to_owned())
 }
 
-/// Runs a command, its words separated by spaces; a tilde is a space within a word.
-pub async fn redis_does(redis: &mut MultiplexedConnection, command: &str) {
+/// Runs a command on keys of one cell, its words separated by spaces; a tilde is a space within a word.
+pub async fn redis_does(app: &TestApp, command: &str) {
+    let (_, tagged) = command.split_once("{c").expect("a key");
+    let cell = CellId(tagged.split_once('}').unwrap().0.parse().unwrap());
     let mut words = command.split_whitespace();
     let mut built = redis::cmd(words.next().unwrap());
     for word in words {
         built.arg(word.replace('~', " "));
     }
-    let _: redis::Value = built.query_async(redis).await.unwrap();
+    let _: redis::Value = built.query_async(&mut app.redis.connect(cell).await).await.unwrap();
 }
 
 pub async fn mysql_does(app: &TestApp, sql: &'static str) {
@@ -133,6 +134,12 @@ pub async fn fill(app: &TestApp) {
     bought(app, 2, 1, None).await;
 }
 
+/// Products that users of a cell have bought.
+pub fn ranked_in(app: &TestApp, cell: CellId) -> BTreeSet<u64> {
+    let bought = [(9, 1), (9, 2), (1, 1), (1, 3), (1, 4), (2, 1), (2, 3)];
+    bought.into_iter().filter(|it| app.cell_of(it.0) == cell).map(|it| it.1).collect()
+}
+
 /// Goal: nothing is wrong with any kind of state, and everything was looked at.
 #[tokio::test]
 async fn every_kind_of_state_is_clean() {
@@ -144,16 +151,17 @@ async fn every_kind_of_state_is_clean() {
 
     assert!(report.clean(), "{report:#?}");
     let checked = report.checked;
-    assert_eq!((checked.wallets, checked.coupons), (10, 4));
+    assert_eq!((checked.wallets, checked.coupons), (10, 4 * u64::from(app.settings.cells)));
     // Two each of coupons 1 to 3, and of coupon 4 users 1, 2 (its first life) and 77.
-    assert_eq!((checked.coupon_issues, checked.ranked_products), (9, 4));
+    let ranked: usize = app.settings.cells().all().map(|it| ranked_in(&app, it).len()).sum();
+    assert_eq!((checked.coupon_issues, checked.ranked_products), (9, ranked as u64));
     app.finish().await;
 }
 
 /// Nothing reaches MySQL. Goal: the audit compares all the same, by the events that wait.
 #[tokio::test]
 async fn a_long_backlog_is_clean() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with_one_cell(|_| {}).await;
     app.product_with(90, 100, 10).await;
     open_coupon(&app, 90, 10).await;
     app.user_with(90, 1_000).await;
@@ -185,7 +193,7 @@ async fn a_long_backlog_is_clean() {
     }
     let newest: Vec<(String, Vec<String>)> = redis::cmd("XREVRANGE")
         .arg(&["{c0}:events", "+", "-", "COUNT", "1"])
-        .query_async(&mut connect(&app.redis.url()).await)
+        .query_async(&mut app.redis_of(1).await)
         .await
         .unwrap();
     let newest: i64 = newest[0].0.split_once('-').unwrap().1.parse().unwrap();
@@ -277,7 +285,10 @@ async fn no_audit_of_a_busy_shop_raises_a_false_alarm() {
     let (audits, ()) = futures::join!(auditor, busy(&app, &stop, &done));
     assert!(audits >= 40);
     app.drain_events().await;
-    assert!(app.count("SELECT COUNT(*) FROM coupons WHERE born_seq > 0 AND coupon_id >= 200").await == 3);
+    assert!(
+        app.count("SELECT COUNT(*) FROM coupons WHERE home = 1 AND born_seq > 0 AND coupon_id >= 200").await
+            == 3
+    );
     app.finish().await;
 }
 
@@ -285,12 +296,12 @@ async fn no_audit_of_a_busy_shop_raises_a_false_alarm() {
 /// finds a difference in the ranking, and the last unit is still compared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ranking_that_rolls_is_clean() {
-    let mut app = TestApp::start().await;
+    let mut app = TestApp::start_with_one_cell(|_| {}).await;
     app.drain_events().await;
     // The worker would roll, too.
     app.stop_engine().await;
     app.start_engine_as(Role::Api).await;
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     let rolled_to: i64 =
         redis::cmd("HGET").arg("{c0}:sales").arg("rolled_to").query_async(&mut redis).await.unwrap();
     // Twelve hours that have left, and two that have not. Rows and sets as purchases would have made them.
@@ -336,7 +347,7 @@ async fn a_ranking_that_rolls_is_clean() {
     };
     // The script itself, in chunks that are smaller than an hour, and not faster than 50 chunks an audit.
     let roll = async {
-        let mut redis = connect(&app.redis.url()).await;
+        let mut redis = app.redis_of(1).await;
         let text =
             format!("local CELL = '0' {}", include_str!("../../lua/ranking_roll.lua").replace("#!lua", "--"));
         for chunk in 0.. {
@@ -368,7 +379,7 @@ async fn a_ranking_that_rolls_is_clean() {
         .unwrap();
     assert_eq!(-left, (now_rolled_to - first + 2..=14).sum::<i64>());
     assert_eq!(ranking().await, (700, vec![]));
-    redis_does(&mut redis, "ZINCRBY {c0}:sales:rolling -1 0000000000000700").await;
+    redis_does(&app, "ZINCRBY {c0}:sales:rolling -1 0000000000000700").await;
     assert_eq!(ranking().await.1.len(), 1);
     app.abandon().await;
 }

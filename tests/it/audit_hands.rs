@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::audit::{Named, difference, fill, mysql_does, named, redis_does};
-use super::cell_dump::connect;
+use super::audit::{Named, difference, fill, mysql_does, named, ranked_in, redis_does};
 use super::test_app::TestApp;
 
 /// Somebody's hand in Redis, and one that undoes it. Goal: each is named, and nothing else.
@@ -12,122 +11,134 @@ async fn every_hand_in_redis_is_named() {
     let app = TestApp::start().await;
     fill(&app).await;
     app.drain_events().await;
-    let mut redis = connect(&app.redis.url()).await;
-    let issue = |user: u64| {
-        let app = &app;
-        async move {
-            let text: String = redis::cmd("HGET")
-                .arg("{c0}:coupon:1:issues")
-                .arg(user)
-                .query_async(&mut connect(&app.redis.url()).await)
-                .await
-                .unwrap();
-            text.replace(' ', "~")
-        }
+    let issues = |user: u64| app.key_of(user, "coupon:1:issues");
+    let issue = async |user: u64| {
+        let mut redis = app.redis_of(user).await;
+        let text: String =
+            redis::cmd("HGET").arg(issues(user)).arg(user).query_async(&mut redis).await.unwrap();
+        text.replace(' ', "~")
     };
     let (used, issued) = (issue(1).await, issue(2).await);
+    // The cell of user 1, which is the home of product 1 and coupon 1.
+    let cell = app.key_of(1, "");
+    let remaining: i64 = {
+        let mut redis = app.redis_of(1).await;
+        redis::cmd("HGET")
+            .arg(app.key_of(1, "coupon:1"))
+            .arg("remaining")
+            .query_async(&mut redis)
+            .await
+            .unwrap()
+    };
     let hour: i64 =
         app.count("SELECT CAST(MAX(TIMESTAMPDIFF(HOUR, '1970-01-01', paid_at)) AS SIGNED) FROM orders").await;
-    let issues = "{c0}:coupon:1:issues";
-    let set = |user: u64, state: &str| format!("HSET {issues} {user} {state}");
+    let set = |user: u64, state: &str| format!("HSET {} {user} {state}", issues(user));
     let of_issue = |user: &str| difference("coupon_issue", &format!("1:{user}"));
     let (pool, product) = (difference("coupon", "1"), "0000000000000001");
     let ranked = |id: &str| difference("ranking", id);
     let hands: Vec<(String, String, Vec<Named>)> = vec![
         (
-            "HINCRBY {c0}:coupon:1 remaining 1".into(),
-            "HINCRBY {c0}:coupon:1 remaining -1".into(),
+            format!("HINCRBY {cell}coupon:1 remaining 1"),
+            format!("HINCRBY {cell}coupon:1 remaining -1"),
             vec![pool.clone()],
         ),
         (
-            "HSET {c0}:coupon:1 remaining x".into(),
-            "HSET {c0}:coupon:1 remaining 8".into(),
+            format!("HSET {cell}coupon:1 remaining x"),
+            format!("HSET {cell}coupon:1 remaining {remaining}"),
             vec![pool.clone()],
         ),
         (set(1, &used.replace("used", "held")), set(1, &used), vec![of_issue("1")]),
         (set(1, "issued~5"), set(1, &used), vec![of_issue("1")]),
         (set(2, "used~5~1024"), set(2, &issued), vec![of_issue("2")]),
         (set(2, "lost"), set(2, &issued), vec![of_issue("2")]),
-        (format!("HDEL {issues} 1"), set(1, &used), vec![of_issue("1"), pool.clone()]),
-        (set(5, "issued~5"), format!("HDEL {issues} 5"), vec![of_issue("5"), pool.clone()]),
-        (set(0, "issued~5"), format!("HDEL {issues} 0"), vec![of_issue("0"), pool.clone()]),
+        (format!("HDEL {} 1", issues(1)), set(1, &used), vec![of_issue("1"), pool.clone()]),
+        (set(5, "issued~5"), format!("HDEL {} 5", issues(5)), vec![of_issue("5"), pool.clone()]),
+        (
+            format!("HSET {} 0 issued~5", issues(1)),
+            format!("HDEL {} 0", issues(1)),
+            vec![of_issue("0"), pool.clone()],
+        ),
         // Campaigns that MySQL does not know, or has as forgotten.
         (
-            "HSET {c0}:coupon:99 remaining 5".into(),
-            "DEL {c0}:coupon:99".into(),
+            format!("HSET {cell}coupon:99 remaining 5"),
+            format!("DEL {cell}coupon:99"),
             vec![difference("coupon", "99")],
         ),
         (
-            "HSET {c0}:coupon:99:issues 3 issued~5".into(),
-            "DEL {c0}:coupon:99:issues".into(),
+            format!("HSET {cell}coupon:99:issues 3 issued~5"),
+            format!("DEL {cell}coupon:99:issues"),
             vec![difference("coupon", "99"), difference("coupon_issue", "99:3")],
         ),
-        ("SET {c0}:coupon:99 5".into(), "DEL {c0}:coupon:99".into(), vec![difference("coupon", "99")]),
+        (format!("SET {cell}coupon:99 5"), format!("DEL {cell}coupon:99"), vec![difference("coupon", "99")]),
         (
-            "HSET {c0}:coupon:2 remaining 3".into(),
-            "DEL {c0}:coupon:2".into(),
+            format!("HSET {cell}coupon:2 remaining 3"),
+            format!("DEL {cell}coupon:2"),
             vec![difference("coupon", "2")],
         ),
         (
-            "HSET {c0}:coupon:2:issues 1 issued~5".into(),
-            "DEL {c0}:coupon:2:issues".into(),
+            format!("HSET {cell}coupon:2:issues 1 issued~5"),
+            format!("DEL {cell}coupon:2:issues"),
             vec![difference("coupon", "2"), difference("coupon_issue", "2:1")],
         ),
         // An issue of the life before.
         (
-            "HSET {c0}:coupon:3:issues 1 issued~5".into(),
-            "DEL {c0}:coupon:3:issues".into(),
+            format!("HSET {cell}coupon:3:issues 1 issued~5"),
+            format!("DEL {cell}coupon:3:issues"),
             vec![difference("coupon", "3"), difference("coupon_issue", "3:1")],
         ),
         // The ranking.
         (
-            format!("ZINCRBY {{c0}}:sales:rolling -1 {product}"),
-            format!("ZINCRBY {{c0}}:sales:rolling 1 {product}"),
+            format!("ZINCRBY {cell}sales:rolling -1 {product}"),
+            format!("ZINCRBY {cell}sales:rolling 1 {product}"),
             vec![ranked("1")],
         ),
         (
-            format!("ZINCRBY {{c0}}:sales:{hour} -1 {product}"),
-            format!("ZINCRBY {{c0}}:sales:{hour} 1 {product}"),
+            format!("ZINCRBY {cell}sales:{hour} -1 {product}"),
+            format!("ZINCRBY {cell}sales:{hour} 1 {product}"),
             vec![ranked("1")],
         ),
         (
-            format!("ZINCRBY {{c0}}:sales:{hour} 0.5 {product}"),
-            format!("ZINCRBY {{c0}}:sales:{hour} -0.5 {product}"),
+            format!("ZINCRBY {cell}sales:{hour} 0.5 {product}"),
+            format!("ZINCRBY {cell}sales:{hour} -0.5 {product}"),
             vec![ranked("1")],
         ),
         // Between two hours: the window is right, and would be wrong when one of them leaves it.
         (
             format!(
-                "EVAL redis.call('ZINCRBY',KEYS[1],-1,ARGV[1])return~redis.call('ZINCRBY',KEYS[2],1,ARGV[1]) 2 {{c0}}:sales:{} {{c0}}:sales:{hour} {product}",
+                "EVAL redis.call('ZINCRBY',KEYS[1],-1,ARGV[1])return~redis.call('ZINCRBY',KEYS[2],1,ARGV[1]) 2 {cell}sales:{} {cell}sales:{hour} {product}",
                 hour - 5
             ),
             format!(
-                "EVAL redis.call('DEL',KEYS[1])return~redis.call('ZINCRBY',KEYS[2],-1,ARGV[1]) 2 {{c0}}:sales:{} {{c0}}:sales:{hour} {product}",
+                "EVAL redis.call('DEL',KEYS[1])return~redis.call('ZINCRBY',KEYS[2],-1,ARGV[1]) 2 {cell}sales:{} {cell}sales:{hour} {product}",
                 hour - 5
             ),
             vec![ranked("1")],
         ),
         (
-            "ZADD {c0}:sales:rolling -4 0000000000000066".into(),
-            "ZREM {c0}:sales:rolling 0000000000000066".into(),
+            format!("ZADD {cell}sales:rolling -4 0000000000000066"),
+            format!("ZREM {cell}sales:rolling 0000000000000066"),
             vec![ranked("66")],
         ),
         (
-            format!("ZADD {{c0}}:sales:{hour} -4 0000000000000066"),
-            format!("ZREM {{c0}}:sales:{hour} 0000000000000066"),
+            format!("ZADD {cell}sales:{hour} -4 0000000000000066"),
+            format!("ZREM {cell}sales:{hour} 0000000000000066"),
             vec![ranked("66")],
         ),
-        ("ZADD {c0}:sales:rolling -4 66".into(), "ZREM {c0}:sales:rolling 66".into(), vec![ranked("66")]),
         (
-            format!("HSET {{c0}}:sales rolled_to {hour}"),
-            format!("HSET {{c0}}:sales rolled_to {}", hour - 72),
-            ["1", "2", "3", "4"].map(ranked).to_vec(),
+            format!("ZADD {cell}sales:rolling -4 66"),
+            format!("ZREM {cell}sales:rolling 66"),
+            vec![ranked("66")],
+        ),
+        (
+            format!("HSET {cell}sales rolled_to {hour}"),
+            format!("HSET {cell}sales rolled_to {}", hour - 72),
+            ranked_in(&app, app.cell_of(1)).iter().map(|it| ranked(&it.to_string())).collect(),
         ),
     ];
     for (does, undoes, expected) in hands {
-        redis_does(&mut redis, &does).await;
+        redis_does(&app, &does).await;
         assert_eq!(named(&app).await, expected.into_iter().collect(), "{does}");
-        redis_does(&mut redis, &undoes).await;
+        redis_does(&app, &undoes).await;
         assert_eq!(named(&app).await, BTreeSet::new(), "{undoes}");
     }
     app.finish().await;
@@ -236,11 +247,11 @@ async fn a_pending_order_holds_its_coupon() {
     assert_eq!(of_coupons(named(&app).await), ["1:1"]);
     mysql_does(&app, "UPDATE coupon_issues SET state = 'held' WHERE coupon_id = 1 AND user_id = 1").await;
     assert_eq!(of_coupons(named(&app).await), ["1:1"], "Redis has it used");
-    let mut redis = connect(&app.redis.url()).await;
-    let used: String =
-        redis::cmd("HGET").arg("{c0}:coupon:1:issues").arg(1).query_async(&mut redis).await.unwrap();
+    let mut redis = app.redis_of(1).await;
+    let issues = app.key_of(1, "coupon:1:issues");
+    let used: String = redis::cmd("HGET").arg(&issues).arg(1).query_async(&mut redis).await.unwrap();
     let held = used.replace("used", "held").replace(' ', "~");
-    redis_does(&mut redis, &format!("HSET {{c0}}:coupon:1:issues 1 {held}")).await;
+    redis_does(&app, &format!("HSET {issues} 1 {held}")).await;
     assert_eq!(of_coupons(named(&app).await), [""; 0]);
     app.abandon().await;
 }

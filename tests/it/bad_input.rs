@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::cell_dump::{connect, events, everything};
+use super::cell_dump::events;
 use super::test_app::TestApp;
 use super::wire::{ask, assert_problem, head, request};
 
@@ -65,13 +65,12 @@ async fn shop() -> TestApp {
 /// Sends all rows to one shop. Goal: each is refused as told, and not one of them changes anything.
 async fn all_are_refused(rows: Vec<Row>) {
     let app = shop().await;
-    let before = everything(&app.redis.url()).await;
-    let mut redis = connect(&app.redis.url()).await;
+    let before = app.redis.everything().await;
     for row in &rows {
         row.check(&app).await;
-        assert_eq!(events(&mut redis).await, before.1, "{} wrote an event", row.story);
+        assert_eq!(events(&app.redis.url()).await, before.1, "{} wrote an event", row.story);
     }
-    assert_eq!(everything(&app.redis.url()).await, before);
+    assert_eq!(app.redis.everything().await, before);
     println!("{} requests refused", rows.len());
     app.finish().await;
 }

@@ -7,7 +7,6 @@ use futures::FutureExt;
 use futures::future::join_all;
 use redis::InfoDict;
 
-use super::cell_dump::connect;
 use super::test_app::TestApp;
 
 const USERS: u64 = 1_000;
@@ -29,8 +28,8 @@ async fn reads(redis: &mut redis::aio::MultiplexedConnection) -> u64 {
 /// reads dozens of commands at a time.
 #[tokio::test]
 async fn each_of_a_thousand_hears_its_own_answer() {
-    let app = TestApp::start().await;
-    let mut redis = connect(&app.redis.url()).await;
+    let app = TestApp::start_with_one_cell(|_| {}).await;
+    let mut redis = app.redis_of(1).await;
     for id in (1..=USERS).filter(|id| *id != BROKEN) {
         let key = format!("{{c0}}:user:{id}");
         redis::cmd("HSET").arg(key).arg("balance").arg(id).exec_async(&mut redis).await.unwrap();

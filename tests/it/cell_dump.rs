@@ -1,19 +1,30 @@
-//! All keys of a Redis with their contents, for comparing a cell before and after.
+//! All keys of a Redis, or of all servers of a cluster, with their contents, for comparing cells before and after.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use redis::streams::StreamRangeReply;
 use redis::{AsyncCommands, AsyncConnectionConfig};
 
 /// Key → type, contents in a fixed order, and when it ends (milliseconds since 1970; -1: never).
 pub type Dump = BTreeMap<String, (String, Vec<String>, i64)>;
 
-/// Everything but the gate and the event log, which name the epoch.
+/// Everything but the gate and the event log, which name the epoch. Several servers are named with commas between them.
 pub async fn dump(redis_url: &str) -> Dump {
-    let mut connection = connect(redis_url).await;
-    let mut dump = Dump::new();
+    let (mut dump, mut units) = (Dump::new(), BTreeMap::new());
+    for server in redis_url.split(',') {
+        add_server(server, &mut dump, &mut units).await;
+    }
+    dump.extend(
+        units.into_iter().map(|(pool, units)| (pool, ("units".to_owned(), vec![units.to_string()], -1))),
+    );
+    dump
+}
+
+/// `units` has the sum over all cells for each pool.
+async fn add_server(url: &str, dump: &mut Dump, units: &mut BTreeMap<String, i64>) {
+    let mut connection = connect(url).await;
     let keys: Vec<String> = connection.keys("*").await.unwrap();
-    let mut units: BTreeMap<String, i64> = BTreeMap::new();
     for key in keys.into_iter().filter(|it| !is_of_the_epoch(it) && !is_between_cells(it)) {
         let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.unwrap();
         let ends_at_ms: i64 = redis::cmd("PEXPIRETIME").arg(&key).query_async(&mut connection).await.unwrap();
@@ -35,10 +46,6 @@ pub async fn dump(redis_url: &str) -> Dump {
         };
         dump.insert(key, (kind, contents, ends_at_ms));
     }
-    dump.extend(
-        units.into_iter().map(|(pool, units)| (pool, ("units".to_owned(), vec![units.to_string()], -1))),
-    );
-    dump
 }
 
 fn is_of_the_epoch(key: &str) -> bool {
@@ -52,14 +59,43 @@ fn is_between_cells(key: &str) -> bool {
 
 /// All keys, and how many events there are.
 pub async fn everything(redis_url: &str) -> (Dump, u64) {
-    // With several cells units move between them whatever is asked, and each move is an event.
-    let is_several = connect(redis_url).await.exists("{c1}:gate").await.unwrap();
-    let events = if is_several { 0 } else { events(&mut connect(redis_url).await).await };
-    (dump(redis_url).await, events)
+    (dump(redis_url).await, events(redis_url).await)
 }
 
-pub async fn events(redis: &mut redis::aio::MultiplexedConnection) -> u64 {
-    redis::cmd("XLEN").arg("{c0}:events").query_async(redis).await.unwrap()
+/// How many events there are in all cells. With several of them units move and copies are made whatever is asked: events
+/// of that are not counted, and those of the catalogue, which are seen in its keys.
+pub async fn events(redis_url: &str) -> u64 {
+    let logs = logs(redis_url).await;
+    let is_counted = |kind: &String| {
+        let between = [
+            "quota_given",
+            "quota_taken",
+            "product_set",
+            "product_deleted",
+            "coupon_set",
+            "coupon_forgotten",
+        ];
+        logs.len() == 1 || !between.contains(&kind.split(':').next().unwrap())
+    };
+    logs.iter().flatten().filter(|it| is_counted(it)).count() as u64
+}
+
+/// How many events the longest log has.
+pub async fn longest_log(redis_url: &str) -> usize {
+    logs(redis_url).await.iter().map(Vec::len).max().unwrap()
+}
+
+/// The kinds of the events of each cell.
+async fn logs(redis_url: &str) -> Vec<Vec<String>> {
+    let mut logs = Vec::new();
+    for server in redis_url.split(',') {
+        let mut connection = connect(server).await;
+        for key in connection.keys::<_, Vec<String>>("{c*}:events").await.unwrap() {
+            let log: StreamRangeReply = connection.xrange_all(&key).await.unwrap();
+            logs.push(log.ids.into_iter().flat_map(|it| it.map.into_keys()).collect());
+        }
+    }
+    logs
 }
 
 pub async fn connect(redis_url: &str) -> redis::aio::MultiplexedConnection {

@@ -22,6 +22,7 @@ use super::test_cluster::{
     CELLS, Told, charge, charge_on, drain, epoch, missing, server_of, start_cluster, start_engine, topology,
     users, users_of, wait_for_charges,
 };
+use super::test_servers;
 
 const CELL: CellId = CellId(0);
 
@@ -93,7 +94,8 @@ async fn a_cell_moves_while_the_others_sell() {
     assert_eq!(missing(&app, &told).await, [""; 0]);
     assert_eq!(app.count("SELECT CAST(SUM(lost_events) AS SIGNED) FROM cells").await, 0);
     assert_eq!(on_their_way(&cluster).await, 0);
-    let elsewhere = Address { host: "127.0.0.1".to_owned(), port: app.redis.port() };
+    let (other, _folder) = test_servers::redis().await;
+    let elsewhere = Address { host: "127.0.0.1".to_owned(), port: other.port() };
     let refused = move_cell(&app.connections().worker(), CELL, &elsewhere, &Silent).await.unwrap_err();
     assert_eq!(state(&app, CELL).await, CellState::Open, "{refused}");
     app.finish().await;

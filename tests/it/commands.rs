@@ -124,6 +124,7 @@ pub fn run(app: &TestApp, arguments: &[&str]) -> Output {
     let settings = &app.settings;
     firstcome()
         .args(arguments)
+        .env("FIRSTCOME_CELLS", settings.cells.to_string())
         .env("FIRSTCOME_REDIS_URL", settings.redis_url.expose())
         .env("FIRSTCOME_MYSQL_URL", settings.mysql_url.expose())
         .env("FIRSTCOME_AMQP_URL", settings.amqp_url.expose())
@@ -145,14 +146,19 @@ async fn the_audit_names_what_differs() {
     let clean = run(&app, &["audit"]);
     assert!(clean.status.success(), "{}", text(&clean));
 
-    let mut redis = super::cell_dump::connect(&app.redis.url()).await;
-    let _: i64 =
-        redis::cmd("HINCRBY").arg("{c0}:user:7").arg("balance").arg(1).query_async(&mut redis).await.unwrap();
+    let mut redis = app.redis_of(7).await;
+    let _: i64 = redis::cmd("HINCRBY")
+        .arg(app.key_of(7, "user:7"))
+        .arg("balance")
+        .arg(1)
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     let tampered = run(&app, &["audit"]);
     assert_eq!(tampered.status.code(), Some(1), "{}", text(&tampered));
     assert!(text(&tampered).contains("wallet") && text(&tampered).contains("981"), "{}", text(&tampered));
     let _: i64 = redis::cmd("HINCRBY")
-        .arg("{c0}:user:7")
+        .arg(app.key_of(7, "user:7"))
         .arg("balance")
         .arg(-1)
         .query_async(&mut redis)
@@ -176,14 +182,15 @@ async fn an_operator_steers_a_cell() {
     let app = TestApp::start().await;
     app.user_with(1, 500).await;
     app.drain_events().await;
+    let cell = app.cell_of(1).to_string();
     let list = run(&app, &["cell", "list"]);
     assert!(list.status.success() && text(&list).contains("open"), "{}", text(&list));
-    assert!(run(&app, &["cell", "close", "0"]).status.success());
+    assert!(run(&app, &["cell", "close", &cell]).status.success());
     assert_eq!(app.get("/users/1/balance").await.code(), "cell_closed");
     assert!(text(&run(&app, &["cell", "list"])).contains("operator"));
-    let open = run(&app, &["cell", "open", "0"]);
+    let open = run(&app, &["cell", "open", &cell]);
     assert!(open.status.success(), "{}", text(&open));
-    let rebuild = run(&app, &["cell", "rebuild", "0"]);
+    let rebuild = run(&app, &["cell", "rebuild", &cell]);
     assert!(rebuild.status.success() && text(&rebuild).contains("rebuilt"), "{}", text(&rebuild));
     assert!(app.engine().wait_until_open(Duration::from_secs(60)).await);
     assert_eq!(app.balance(1).await, 500);

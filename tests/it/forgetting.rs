@@ -1,21 +1,19 @@
 //! What nobody needs any more leaves Redis, and nobody loses by it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use firstcome::worker::forget;
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::cell_dump::{Dump, connect, dump};
-use super::test_app::{CELL, TestApp, eventually};
+use super::cell_dump::{Dump, longest_log};
+use super::test_app::TestApp;
 use super::test_clock::TestClock;
 
 const DAY_HOURS: i64 = 24;
 
 /// The time of day that Redis has.
 async fn now(app: &TestApp) -> DateTime<Utc> {
-    let (seconds, _): (i64, i64) =
-        redis::cmd("TIME").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+    let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(&mut app.redis_of(1).await).await.unwrap();
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
@@ -47,7 +45,9 @@ async fn one_sale(app: &TestApp, clock: &TestClock, day: u64) {
 
 /// What is in Redis but for the keys of engine and users.
 fn left_behind(dump: &Dump) -> Vec<&String> {
-    dump.keys().filter(|it| !it.starts_with("{c0}:user:") && *it != "{c0}:sales").collect()
+    let of_cell = |key: &str| key.split_once("}:").map(|it| it.1.to_owned()).unwrap_or_default();
+    let stays = |key: &&String| of_cell(key).starts_with("user:") || of_cell(key) == "sales";
+    dump.keys().filter(|it| !stays(it)).collect()
 }
 
 /// A month of daily sales in fast motion. Goal: after their time Redis holds what it held before the first one, MySQL
@@ -63,10 +63,11 @@ async fn a_month_of_sales_leaves_no_trace_in_redis() {
     for day in 1..=30 {
         one_sale(&app, &clock, day).await;
         app.drain_events().await;
-        forget(&app.connections().worker(), CELL).await.unwrap();
+        app.forget().await;
+        app.wait_for_copies().await;
         // Whoever looks first moves the ranking's window.
         assert_eq!(app.get("/products/top").await.status, StatusCode::OK);
-        let size = dump(&app.redis.url()).await.len();
+        let size = app.redis.dump().await.len();
         if day == 9 {
             after_a_week = size;
         }
@@ -84,17 +85,13 @@ async fn a_month_of_sales_leaves_no_trace_in_redis() {
 
     clock.advance_hours(9 * DAY_HOURS);
     app.drain_events().await;
-    let gone = forget(&app.connections().worker(), CELL).await.unwrap();
+    let gone = app.forget().await;
     assert!(gone.products > 0 && gone.coupons > 0, "{gone:?}");
-    app.drain_events().await;
+    app.wait_for_copies().await;
     assert_eq!(app.get("/products/top").await.body, json!([]));
-    let after = dump(&app.redis.url()).await;
+    let after = app.redis.dump().await;
     assert_eq!(left_behind(&after), [] as [&String; 0]);
-    let log: i64 = redis::cmd("XLEN")
-        .arg("{c0}:events")
-        .query_async(&mut connect(&app.redis.url()).await)
-        .await
-        .unwrap();
+    let log = longest_log(&app.redis.url()).await;
     assert!(log <= 50 + 2_000, "{log} entries are kept");
 
     // Nothing is lost: rows, a user's own lists, and a rebuild that does not bring back what is over.
@@ -105,9 +102,9 @@ async fn a_month_of_sales_leaves_no_trace_in_redis() {
     assert_eq!(own.body.as_array().map(Vec::len), Some(30));
     let orders = app.get("/users/1/orders?limit=200").await;
     assert_eq!(orders.body.as_array().map(Vec::len), Some(30));
-    let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
-    assert_eq!(dump(&app.redis.url()).await, after);
+    app.redis.flush_all().await;
+    app.wait_until_all_sell().await;
+    assert_eq!(app.redis.dump().await, after);
     app.finish().await;
 }
 
@@ -135,7 +132,10 @@ async fn an_id_begins_a_new_life() {
     assert_eq!(app.get("/products/top").await.body, json!([]), "what is not listed is not ranked");
     clock.advance_hours(9 * DAY_HOURS);
     app.drain_events().await;
-    assert_eq!(forget(&app.connections().worker(), CELL).await.unwrap().coupons, 1);
+    // This call forgets it, or the engine's own worker.
+    app.forget().await;
+    app.wait_for_copies().await;
+    assert_eq!(app.count("SELECT COUNT(*) FROM coupons WHERE home = 1 AND forgotten = 1").await, 1);
     assert_eq!(app.get("/users/1/coupons").await.body[0]["status"], "used");
     app.assert_clean().await;
 
@@ -150,11 +150,11 @@ async fn an_id_begins_a_new_life() {
     assert_eq!(app.post("/orders", order(None)).await.status, StatusCode::CREATED, "its limit begins anew");
     assert_eq!(app.stock(1).await, 5);
     assert_eq!(app.get("/products/top").await.body[0]["sold"], 4);
-    app.drain_events().await;
-    let before = dump(&app.redis.url()).await;
-    let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
-    assert_eq!(dump(&app.redis.url()).await, before);
+    app.wait_for_copies().await;
+    let before = app.redis.dump().await;
+    app.redis.flush_all().await;
+    app.wait_until_all_sell().await;
+    assert_eq!(app.redis.dump().await, before);
     assert_eq!(app.get(&format!("/orders/{}", first.body["orderId"])).await.status, StatusCode::OK);
     app.finish().await;
 }

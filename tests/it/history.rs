@@ -6,7 +6,7 @@ use firstcome::worker::recover::{close, reopen};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::test_app::{Answer, CELL, TestApp};
+use super::test_app::{Answer, TestApp};
 use super::wire::assert_problem;
 
 /// How long a list waits for MySQL to have what was acknowledged.
@@ -102,8 +102,8 @@ async fn a_purchase_is_listed_right_after_its_201() {
     for round in 0..50 {
         if round == 25 {
             let worker = app.connections().worker();
-            close(&worker, CELL).await.unwrap();
-            reopen(&worker, CELL, &firstcome::worker::Silent).await.unwrap();
+            close(&worker, app.cell_of(1)).await.unwrap();
+            reopen(&worker, app.cell_of(1), &firstcome::worker::Silent).await.unwrap();
             assert!(app.engine().wait_until_open(Duration::from_secs(60)).await);
         }
         let order = buy(&app, 1, 1).await;

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::cell_dump::everything;
 use super::routes::{CALLS, Call, For};
 use super::test_app::{Answer, TestApp};
 use super::tokens::{self, Signer, claims, sign_with_secret};
@@ -142,7 +141,7 @@ fn bad_authorisations(signer: &Signer) -> Vec<(&'static str, Vec<String>)> {
 #[tokio::test]
 async fn whoever_has_no_valid_token_is_refused_by_every_call() {
     let shop = Shop::open(|_| ()).await;
-    let before = everything(&shop.app.redis.url()).await;
+    let before = shop.app.redis.everything().await;
     let bad = bad_authorisations(&shop.signer);
     for call in &CALLS {
         for (story, headers) in &bad {
@@ -162,7 +161,7 @@ async fn whoever_has_no_valid_token_is_refused_by_every_call() {
             assert_eq!(answer.header("www-authenticate"), Some(challenge), "{story}");
         }
     }
-    assert_eq!(everything(&shop.app.redis.url()).await, before);
+    assert_eq!(shop.app.redis.everything().await, before);
     println!("{} calls, each with {} authorisations", CALLS.len(), bad.len());
     shop.app.finish().await;
 }
@@ -193,7 +192,7 @@ async fn a_head_needs_a_token_too() {
 #[tokio::test]
 async fn a_user_reaches_only_their_own() {
     let shop = Shop::open(|_| ()).await;
-    let before = everything(&shop.app.redis.url()).await;
+    let before = shop.app.redis.everything().await;
     let (owner, other) = (shop.signer.user(1), shop.signer.user(2));
     for call in &CALLS {
         for (who, token) in [("user 1", &owner), ("user 2", &other)] {
@@ -212,7 +211,7 @@ async fn a_user_reaches_only_their_own() {
     let mut unknown = CALLS.into_iter().find(|it| it.route == "/orders/{orderId}").unwrap();
     unknown.target = "/orders/9007199254740000";
     assert_eq!(shop.send_as(&unknown, &other).await.code(), "order_not_found");
-    assert_eq!(everything(&shop.app.redis.url()).await, before);
+    assert_eq!(shop.app.redis.everything().await, before);
 
     for call in CALLS.iter().filter(|it| matches!(it.whose, For::Owner(_) | For::Known | For::All)) {
         let answer = shop.send_as(call, &owner).await;

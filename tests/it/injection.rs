@@ -7,9 +7,8 @@ use redis::AsyncCommands;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::cell_dump::{connect, dump};
 use super::documented::Documented;
-use super::test_app::{Answer, TestApp, eventually};
+use super::test_app::{Answer, TestApp};
 use super::wire::{ask, request};
 
 const JSON: &[u8] = b"Content-Type: application/json";
@@ -109,8 +108,11 @@ async fn tables(app: &TestApp) -> Vec<String> {
 
 /// Whether a key is one of docs/architecture.md.
 fn is_known(key: &str) -> bool {
-    let Some(rest) = key.strip_prefix("{c0}:") else { return false };
     let is_id = |it: &str| it.parse().is_ok_and(|id: u64| id.to_string() == it);
+    let Some((cell, rest)) = key.strip_prefix("{c").and_then(|it| it.split_once("}:")) else { return false };
+    if !is_id(cell) {
+        return false;
+    }
     match rest.split(':').collect::<Vec<_>>()[..] {
         ["gate" | "events" | "products" | "coupons" | "sales" | "due" | "settled"] | ["sales", "rolling"] => {
             true
@@ -119,6 +121,9 @@ fn is_known(key: &str) -> bool {
             is_id(id)
         }
         ["sku", product, option] => is_id(product) && is_id(option),
+        ["gifts" | "uncopied"] => true,
+        ["quota" | "asks", "s", product, option] => is_id(product) && is_id(option),
+        ["quota" | "asks", "c", coupon] => is_id(coupon),
         ["idem", user, ..] => is_id(user),
         _ => false,
     }
@@ -128,15 +133,14 @@ fn is_known(key: &str) -> bool {
 /// MySQL what Redis had.
 async fn assert_untouched(app: TestApp, tables_before: &[String]) {
     app.assert_clean().await;
-    let mut redis = connect(&app.redis.url()).await;
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();
+    let keys = app.redis.keys("*").await;
     let strangers: Vec<&String> = keys.iter().filter(|it| !is_known(it)).collect();
     assert!(strangers.is_empty(), "{strangers:?}");
     assert_eq!(tables(&app).await, tables_before);
-    let before = dump(&app.redis.url()).await;
-    let () = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
-    assert_eq!(dump(&app.redis.url()).await, before);
+    let before = app.redis.dump().await;
+    app.redis.flush_all().await;
+    app.wait_until_all_sell().await;
+    assert_eq!(app.redis.dump().await, before);
     app.finish().await;
 }
 
@@ -256,7 +260,7 @@ async fn an_idempotency_key_is_only_itself() {
     let tables_before = tables(&app).await;
     let keys =
         TEXTS.iter().filter(|it| it.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && it.trim() == **it);
-    let (mut sent, mut redis) = (0, connect(&app.redis.url()).await);
+    let mut sent = 0;
     for key in keys.chain(&["2:x", "1:x", "gate", "%"]) {
         for user in [1, 2] {
             let charge = json!({"userId": user, "amount": 1});
@@ -268,7 +272,12 @@ async fn an_idempotency_key_is_only_itself() {
                 (&first.body, Some("true")),
                 "{key}"
             );
-            let kept: bool = redis.exists(format!("{{c0}}:idem:{user}:{key}")).await.unwrap();
+            let kept: bool = app
+                .redis_of(user)
+                .await
+                .exists(app.key_of(user, &format!("idem:{user}:{key}")))
+                .await
+                .unwrap();
             assert!(kept, "{key}");
         }
         sent += 1;

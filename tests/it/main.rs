@@ -11,6 +11,7 @@ mod routes;
 mod test_app;
 mod test_clock;
 mod test_cluster;
+mod test_redis;
 mod test_sentinels;
 mod test_servers;
 mod tokens;

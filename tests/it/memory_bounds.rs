@@ -4,7 +4,6 @@ use firstcome::scripts::Scripts;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::cell_dump::{connect, everything};
 use super::test_app::{Answer, TestApp, eventually};
 
 async fn buy(app: &TestApp) -> Answer {
@@ -16,12 +15,12 @@ fn is_full(answer: &Answer) -> bool {
 }
 
 async fn config(app: &TestApp, setting: &str, value: &str) {
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     redis::cmd("CONFIG").arg("SET").arg(setting).arg(value).query_async::<()>(&mut redis).await.unwrap();
 }
 
 async fn used_memory(app: &TestApp) -> u64 {
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     let info: redis::InfoDict = redis::cmd("INFO").arg("memory").query_async(&mut redis).await.unwrap();
     info.get("used_memory").unwrap()
 }
@@ -50,7 +49,7 @@ async fn a_full_redis_is_told_before_it_is_full() {
     // 95 % of it is used.
     config(&app, "maxmemory", &(used * 100 / 95).to_string()).await;
     eventually!(is_full(&buy(&app).await));
-    let (before, events_before) = everything(&app.redis.url()).await;
+    let (before, events_before) = app.redis.everything().await;
     for answer in [
         buy(&app).await,
         app.post("/balance/charge", json!({"userId": 1, "amount": 5})).await,
@@ -58,7 +57,7 @@ async fn a_full_redis_is_told_before_it_is_full() {
     ] {
         assert!(is_full(&answer) && answer.header("retry-after").is_some(), "{answer:?}");
     }
-    let (after, events_after) = everything(&app.redis.url()).await;
+    let (after, events_after) = app.redis.everything().await;
     assert_eq!(after, before);
     assert!(events_after <= events_before, "the worker may have trimmed meanwhile");
     assert_eq!(app.get("/products/1").await.status, StatusCode::OK);
@@ -111,6 +110,6 @@ async fn memory_that_ends_at_once_leaves_nothing_half_done() {
     config(&app, "maxmemory", "0").await;
     eventually!(buy(&app).await.status == StatusCode::CREATED);
     let scripts: &Scripts = &app.connections().scripts;
-    assert_eq!(scripts.fence(super::test_app::CELL).unwrap().epoch, 1, "nothing had to be recovered");
+    assert_eq!(scripts.fence(app.cell_of(1)).unwrap().epoch, 1, "nothing had to be recovered");
     app.finish().await;
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::test_app::{CELL, TestApp, eventually};
+use super::test_app::{TestApp, eventually};
 
 async fn overview(app: &TestApp) -> Value {
     let answer = app.get("/admin/overview").await;
@@ -74,11 +74,13 @@ async fn a_closed_cell_is_shown() {
     let app = TestApp::start().await;
     app.user_with(1, 100).await;
     app.drain().await;
-    close(&app.connections().worker(), CELL).await.unwrap();
-    eventually!(overview(&app).await["cells"][0]["sells"] == false);
-    eventually!(overview(&app).await["cells"][0]["state"] == "closed");
+    let closed = app.cell_of(1);
+    close(&app.connections().worker(), closed).await.unwrap();
+    let at = usize::from(closed.0);
+    eventually!(overview(&app).await["cells"][at]["sells"] == false);
+    eventually!(overview(&app).await["cells"][at]["state"] == "closed");
     let shown = overview(&app).await;
-    assert_eq!(shown["cells"][0]["reason"], "operator", "{shown}");
+    assert_eq!(shown["cells"][at]["reason"], "operator", "{shown}");
     assert_eq!((&shown["products"], &shown["ranking"]), (&Value::Null, &Value::Null));
     let audit = app.post("/admin/audit", json!({})).await;
     assert_eq!((audit.status.as_u16(), audit.code()), (503, "cell_closed"), "{audit:?}");
@@ -88,7 +90,7 @@ async fn a_closed_cell_is_shown() {
 /// Redis and MySQL are away, one after the other. Goal: the page says so, and shows what the other one tells.
 #[tokio::test]
 async fn servers_that_are_away_are_shown() {
-    let mut app = TestApp::start().await;
+    let mut app = TestApp::start_with_own_redis(|_| {}).await;
     app.product_with(1, 100, 5).await;
     app.drain().await;
     app.connections().mysql.close().await;
@@ -98,7 +100,7 @@ async fn servers_that_are_away_are_shown() {
     assert_eq!(shown["products"][0]["supplied"], Value::Null, "{shown}");
     let audit = app.post("/admin/audit", json!({})).await;
     assert_eq!((audit.status.as_u16(), audit.code()), (503, "dependency_down"), "{audit:?}");
-    app.redis.stop().await;
+    app.redis.own().stop().await;
     let shown = overview(&app).await;
     assert_eq!((&shown["cells"][0]["sells"], &shown["products"]), (&json!(false), &Value::Null), "{shown}");
     app.abandon().await;

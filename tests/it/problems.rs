@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::contract::{CATALOGUE, Request};
-use super::test_app::{CELL, TestApp};
+use super::test_app::TestApp;
 use super::wire::{Wire, assert_problem, head};
 
 fn order(user: u64, product: u64, quantity: u64) -> Value {
@@ -119,10 +119,10 @@ async fn a_closed_cell_is_told_in_the_contracts_words() {
     let app = TestApp::start().await;
     app.user_with(1, 100).await;
     let worker = app.connections().worker();
-    close(&worker, CELL).await.unwrap();
+    close(&worker, app.cell_of(1)).await.unwrap();
     Request::post("/orders", order(1, 1, 1)).is_told(&app, "cell_closed").await;
     Request::get("/users/1/balance").is_told(&app, "cell_closed").await;
-    reopen(&worker, CELL, &firstcome::worker::Silent).await.unwrap();
+    reopen(&worker, app.cell_of(1), &firstcome::worker::Silent).await.unwrap();
     until("the cell sells again", async || app.get("/users/1/balance").await.status.is_success()).await;
     app.finish().await;
 }
@@ -176,9 +176,9 @@ async fn a_full_node_is_told_in_the_contracts_words() {
 /// says so, and the shop goes on once Redis is back.
 #[tokio::test]
 async fn a_redis_that_is_down_is_told_in_the_contracts_words() {
-    let mut app = TestApp::start_with(|settings| settings.redis_reply_timeout_ms = 300).await;
+    let mut app = TestApp::start_with_own_redis(|settings| settings.redis_reply_timeout_ms = 300).await;
     app.user_with(1, 100).await;
-    let pid = Pid::from_raw(app.redis.pid() as i32).unwrap();
+    let pid = Pid::from_raw(app.redis.own().pid() as i32).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     Request::get("/users/1/balance").is_told(&app, "dependency_down").await;
     let charge = Request::post("/users/1/balance", json!({"amount": 1})).under("unknown");
@@ -193,7 +193,7 @@ async fn a_redis_that_is_down_is_told_in_the_contracts_words() {
     assert_eq!(app.balance(1).await, 101);
     app.drain_events().await;
 
-    app.redis.kill().await;
+    app.redis.own().kill().await;
     until("the connections are seen to be gone", async || {
         charge.accepting(&app, None).await.body.get("outcome").is_none()
     })
@@ -202,7 +202,7 @@ async fn a_redis_that_is_down_is_told_in_the_contracts_words() {
     Request::post("/users/1/balance", json!({"amount": 1})).is_told(&app, "dependency_down").await;
     assert_eq!(app.get("/healthz").await.status, StatusCode::OK);
     assert_eq!(app.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    app.redis.restart().await.unwrap();
+    app.redis.own().restart().await.unwrap();
     until("the shop sells again", async || app.get("/users/1/balance").await.status.is_success()).await;
     assert_eq!(app.balance(1).await, 101);
     app.finish().await;

@@ -40,13 +40,13 @@ async fn a_purchase_reaches_mysql_and_the_data_platform() {
     assert_eq!(row, (7, "paid".to_owned(), 2_750, 2_750));
     assert_eq!(app.count("SELECT COUNT(*) FROM order_lines").await, 2);
     assert_eq!(app.count("SELECT CAST(SUM(amount) AS SIGNED) FROM ledger").await, 2_250);
-    assert_eq!(app.count("SELECT CAST(published AS SIGNED) FROM publishing").await, 1);
+    assert_eq!(app.count("SELECT CAST(SUM(published) AS SIGNED) FROM publishing").await, 1);
 
     let messages = app.take_messages().await;
     assert_eq!(messages.len(), 1);
     let event = &messages[0];
     assert_eq!((&event["specversion"], &event["type"]), (&json!("1.0"), &json!("com.firstcome.order.paid")));
-    assert_eq!(event["source"], json!("/firstcome/cells/0"));
+    assert_eq!(event["source"], json!(format!("/firstcome/cells/{}", app.cell_of(7))));
     assert_eq!(event["data"], from_redis.body, "the message carries the order as the API shows it");
     app.finish().await;
 }

@@ -3,14 +3,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use firstcome::worker::expire;
 use futures::future::{join, join_all};
 use futures::{Future, StreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::pending_orders::{later, own_coupon, pay, place};
-use super::test_app::{Answer, CELL, TestApp, eventually};
+use super::test_app::{Answer, TestApp, eventually};
 
 /// How often each race is run; each time by another user.
 const ROUNDS: u64 = 200;
@@ -123,7 +122,7 @@ async fn a_payment_meets_the_deadline() {
                 tokio::task::yield_now().await;
             }
             clock.advance_seconds(600);
-            expire(&app.connections().worker(), CELL).await.unwrap();
+            app.expire().await;
         };
         let (lanes, ()) = join(join_all(orders.chunks(5).map(lane)), deadline).await;
         for (order, answer) in lanes.into_iter().flatten() {
@@ -135,7 +134,7 @@ async fn a_payment_meets_the_deadline() {
                 is_refused(&answer, StatusCode::CONFLICT, "order_not_payable");
                 // Of one whose payment was late the worker may not have heard yet.
                 while status(&app, order).await == "pending" {
-                    expire(&app.connections().worker(), CELL).await.unwrap();
+                    app.expire().await;
                 }
                 assert_eq!(status(&app, order).await, "expired");
             }

@@ -4,8 +4,7 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::cell_dump::{connect, dump};
-use super::test_app::{CELL, TestApp, eventually};
+use super::test_app::TestApp;
 use super::test_clock::TestClock;
 
 async fn buy(app: &TestApp, product: u64, quantity: u64) {
@@ -25,8 +24,7 @@ async fn ranking(app: &TestApp) -> Vec<(u64, i64)> {
 
 /// Sets the clock to the beginning of an hour, so that a few minutes of a test stay inside it.
 async fn begin_of_hour(app: &TestApp, clock: &TestClock) {
-    let (seconds, _): (i64, i64) =
-        redis::cmd("TIME").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+    let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(&mut app.redis_of(1).await).await.unwrap();
     clock.advance_seconds(3_600 - seconds % 3_600 + 1);
 }
 
@@ -88,21 +86,23 @@ async fn after_a_stop_of_days_the_window_moves_once() {
     clock.advance_hours(65);
     app.start_engine().await;
     let scripts = &app.connections().scripts;
+    let each = (0..8).flat_map(|_| app.settings.cells().all());
     let rolled =
-        join_all((0..8).map(|_| firstcome::scripts::ranking_roll::ranking_roll(scripts, CELL))).await;
+        join_all(each.map(|cell| firstcome::scripts::ranking_roll::ranking_roll(scripts, cell))).await;
     assert!(rolled.iter().all(Result::is_ok), "{rolled:?}");
     let units = |product: u64| (4..10).map(|hour| (hour + product) as i64).sum::<i64>();
     assert_eq!(ranking(&app).await, [(3, units(3)), (2, units(2)), (1, units(1))]);
-    let hours =
-        |dump: &super::cell_dump::Dump| dump.keys().filter(|it| it.starts_with("{c0}:sales:")).count();
-    assert_eq!(hours(&dump(&app.redis.url()).await), 6 + 1, "six hours and their sum");
+    // All sales were those of user 1.
+    let sales = app.key_of(1, "sales:");
+    let hours = |dump: &super::cell_dump::Dump| dump.keys().filter(|it| it.starts_with(&sales)).count();
+    assert_eq!(hours(&app.redis.dump().await), 6 + 1, "six hours and their sum");
 
     app.drain().await;
     app.stop_engine().await;
     clock.advance_hours(24 * 365);
     app.start_engine().await;
     assert_eq!(ranking(&app).await, []);
-    assert_eq!(hours(&dump(&app.redis.url()).await), 0);
+    assert_eq!(hours(&app.redis.dump().await), 0);
     buy(&app, 1, 1).await;
     assert_eq!(ranking(&app).await, [(1, 1)]);
     app.finish().await;
@@ -126,10 +126,10 @@ async fn a_rebuilt_ranking_is_the_one_that_was() {
     }
     let before_ranking = ranking(&app).await;
     app.drain_events().await;
-    let before = dump(&app.redis.url()).await;
-    let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
-    assert_eq!(dump(&app.redis.url()).await, before);
+    let before = app.redis.dump().await;
+    app.redis.flush_all().await;
+    app.wait_until_all_sell().await;
+    assert_eq!(app.redis.dump().await, before);
     assert_eq!(ranking(&app).await, before_ranking);
     app.finish().await;
 }

@@ -36,11 +36,11 @@ async fn it_says_whether_an_engine_sells() {
         assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), "ready\n"), "{arguments:?}");
     }
     let connections = app.connections();
-    firstcome::worker::recover::close(&connections.worker(), super::test_app::CELL).await.unwrap();
+    firstcome::worker::recover::close(&connections.worker(), app.cell_of(1)).await.unwrap();
     let (output, _) = ready(&["--url", &url], &[]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).starts_with("not ready: http://"), "{}", text(&output));
-    assert!(text(&output).contains("cell 0: "), "{}", text(&output));
+    assert!(text(&output).contains(&format!("cell {}: ", app.cell_of(1))), "{}", text(&output));
     assert_eq!(text(&output).lines().count(), 1, "{}", text(&output));
     app.abandon().await;
 }

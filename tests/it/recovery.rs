@@ -10,9 +10,8 @@ use redis::streams::StreamInfoStreamReply;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::cell_dump::{connect, dump};
 use super::engine_process::EngineProcess;
-use super::test_app::{CELL, TestApp, eventually};
+use super::test_app::{TestApp, eventually};
 
 /// Every kind of state that exists.
 async fn fill(app: &TestApp) {
@@ -64,8 +63,20 @@ async fn fill(app: &TestApp) {
     assert_eq!(app.post("/orders", order).await.body["discount"], 10);
 }
 
+/// The epoch that all cells have.
 async fn epoch(app: &TestApp) -> i64 {
-    app.count("SELECT CAST(epoch AS SIGNED) FROM cells").await
+    let least = app.count("SELECT CAST(MIN(epoch) AS SIGNED) FROM cells").await;
+    assert_eq!(app.count("SELECT CAST(MAX(epoch) AS SIGNED) FROM cells").await, least);
+    least
+}
+
+/// The epoch of the cell of user 1 and product 1.
+async fn epoch_of_first(app: &TestApp) -> i64 {
+    app.count_of(1, "SELECT CAST(epoch AS SIGNED) FROM cells WHERE cell = ?").await
+}
+
+async fn lost_events(app: &TestApp) -> i64 {
+    app.count("SELECT CAST(SUM(lost_events) AS SIGNED) FROM cells").await
 }
 
 /// Goal: a cell that lost everything is rebuilt unasked, and is what it was.
@@ -74,13 +85,13 @@ async fn a_wiped_cell_comes_back_as_it_was() {
     let app = TestApp::start().await;
     fill(&app).await;
     app.drain_events().await;
-    let before = dump(&app.redis.url()).await;
+    let before = app.redis.dump().await;
     assert!(before.len() > 12, "{before:#?}");
 
-    let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+    app.redis.flush_all().await;
 
-    eventually!(app.get("/users/2/balance").await.status == StatusCode::OK);
-    assert_eq!(dump(&app.redis.url()).await, before);
+    app.wait_until_all_sell().await;
+    assert_eq!(app.redis.dump().await, before);
     assert_eq!(epoch(&app).await, 2);
     let items = json!([{"productId": 1, "quantity": 2}, {"productId": 2, "optionId": 1, "quantity": 3}]);
     let again = app.post_once("/orders", "order key", json!({"userId": 2, "items": items})).await;
@@ -89,30 +100,30 @@ async fn a_wiped_cell_comes_back_as_it_was() {
         .post("/orders", json!({"userId": 2, "items": [{"productId": 2, "optionId": 1, "quantity": 1}]}))
         .await;
     assert_eq!(over.code(), "purchase_limit_exceeded", "limits are rebuilt: {over:?}");
-    assert_eq!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await, 0);
+    assert_eq!(lost_events(&app).await, 0);
     app.finish().await;
 }
 
 /// Goal: after a restart of Redis with all its data, the cell is kept, in a new epoch.
 #[tokio::test]
 async fn a_restarted_redis_is_checked_and_kept() {
-    let mut app = TestApp::start().await;
+    let mut app = TestApp::start_with_own_redis(|_| {}).await;
     fill(&app).await;
-    let before = dump(&app.redis.url()).await;
+    let before = app.redis.dump().await;
 
-    app.redis.restart().await.unwrap();
+    app.redis.own().restart().await.unwrap();
 
-    eventually!(app.get("/users/2/balance").await.status == StatusCode::OK);
+    app.wait_until_all_sell().await;
     // Marked until the append-only file was written anew.
     eventually!(!is_marked(&app).await);
-    assert_eq!(dump(&app.redis.url()).await, before);
+    assert_eq!(app.redis.dump().await, before);
     assert_eq!(app.count("SELECT CAST(SUM(rebuilt) AS SIGNED) FROM recoveries WHERE epoch > 1").await, 0);
     assert_eq!(epoch(&app).await, 2);
     app.finish().await;
 }
 
 async fn is_marked(app: &TestApp) -> bool {
-    redis::cmd("EXISTS").arg("{c0}:suspect").query_async(&mut connect(&app.redis.url()).await).await.unwrap()
+    !app.redis.keys("*:suspect").await.is_empty()
 }
 
 /// As the append-only file holds a command.
@@ -126,25 +137,31 @@ fn logged(words: &[&str]) -> String {
 #[tokio::test]
 async fn what_was_cut_off_stays_gone() {
     for waits in [true, false] {
-        let mut app = TestApp::start().await;
+        let mut app = TestApp::start_with_own_redis(|_| {}).await;
         app.user_with(1, 1_000).await;
         app.product_with(1, 10, 40).await;
         app.drain_events().await;
         app.stop_engine().await;
-        app.redis.kill().await;
+        app.redis.own().kill().await;
         let seq = 1_100_004;
         let half = [
             logged(&["MULTI"]),
-            logged(&["XADD", "{c0}:events", &format!("1-{seq}"), "order_paid:1", "half of an order"]),
-            logged(&["HINCRBY", "{c0}:user:1", "balance", "-10"]),
-            logged(&["HINCRBY", "{c0}:sku:1:0", "remaining", "7"]),
+            logged(&[
+                "XADD",
+                &app.key_of(1, "events"),
+                &format!("1-{seq}"),
+                "order_paid:1",
+                "half of an order",
+            ]),
+            logged(&["HINCRBY", &app.key_of(1, "user:1"), "balance", "-10"]),
+            logged(&["HINCRBY", &app.key_of(1, "sku:1:0"), "remaining", "7"]),
             // Cut off in the middle.
-            logged(&["ZINCRBY", "{c0}:sales:rolling", "-1", "0000000000000001"])[..30].to_owned(),
+            logged(&["ZINCRBY", &app.key_of(1, "sales:rolling"), "-1", "0000000000000001"])[..30].to_owned(),
         ];
         let file = app.folder.join("redis/appendonlydir/appendonly.aof.1.incr.aof");
         let mut file = std::fs::File::options().append(true).open(&file).unwrap();
         std::io::Write::write_all(&mut file, half.concat().as_bytes()).unwrap();
-        app.redis.restart().await.unwrap();
+        app.redis.own().restart().await.unwrap();
         app.start_engine().await;
         eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
         assert_eq!((app.balance(1).await, app.stock(1).await), (1_000, 40));
@@ -155,8 +172,8 @@ async fn what_was_cut_off_stays_gone() {
             eventually!(!is_marked(&app).await);
         }
         for _ in 0..2 {
-            app.redis.kill().await;
-            app.redis.restart().await.unwrap();
+            app.redis.own().kill().await;
+            app.redis.own().restart().await.unwrap();
             eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
             assert_eq!((app.balance(1).await, app.stock(1).await), (1_000, 40), "waits: {waits}");
         }
@@ -181,28 +198,30 @@ async fn a_new_engine_goes_on_in_the_same_epoch() {
 /// nothing that was persisted is missing.
 #[tokio::test]
 async fn a_cut_log_is_noticed_and_rebuilt() {
-    let mut app = TestApp::start().await;
+    let mut app = TestApp::start_with_own_redis(|_| {}).await;
     fill(&app).await;
     app.drain_events().await;
-    let before = dump(&app.redis.url()).await;
+    let before = app.redis.dump().await;
 
-    app.redis.kill().await;
+    app.redis.own().kill().await;
     let log = app.folder.join("redis/appendonlydir/appendonly.aof.1.incr.aof");
     let length = std::fs::metadata(&log).unwrap().len();
     std::fs::File::options().write(true).open(&log).unwrap().set_len(length - 700).unwrap();
-    app.redis.restart().await.unwrap();
+    app.redis.own().restart().await.unwrap();
 
-    eventually!(app.get("/users/2/balance").await.status == StatusCode::OK);
-    assert_eq!(dump(&app.redis.url()).await, before);
-    assert_eq!(app.count("SELECT CAST(SUM(rebuilt) AS SIGNED) FROM recoveries WHERE epoch > 1").await, 1);
-    assert_eq!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await, 0);
+    app.wait_until_all_sell().await;
+    assert_eq!(app.redis.dump().await, before);
+    let each = "SELECT CAST(MAX(times) AS SIGNED) FROM \
+                (SELECT SUM(rebuilt) AS times FROM recoveries WHERE epoch > 1 GROUP BY cell) AS each_cell";
+    assert_eq!(app.count(each).await, 1);
+    assert_eq!(lost_events(&app).await, 0);
     app.finish().await;
 }
 
 /// Goal: a number that was handed out once is never handed out again, whatever Redis has forgotten.
 #[tokio::test]
 async fn numbers_never_restart() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with_own_redis(|_| {}).await;
     app.user_with(1, 100).await;
     app.product_with(1, 1, 100).await;
     let order = async || {
@@ -213,7 +232,7 @@ async fn numbers_never_restart() {
     let mut last = order().await.unwrap();
     for _ in 0..3 {
         app.drain_events().await;
-        let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+        app.redis.flush_all().await;
         let next = loop {
             if let Some(seq) = order().await {
                 break seq;
@@ -243,7 +262,7 @@ fn cut_before_the_last(app: &TestApp, gone: usize) {
 /// is counted, with its range, and what is left is sound.
 #[tokio::test]
 async fn an_acknowledged_loss_is_counted() {
-    let mut app = TestApp::start_with(|settings| settings.redis_reply_timeout_ms = 500).await;
+    let mut app = TestApp::start_with_own_redis(|settings| settings.redis_reply_timeout_ms = 500).await;
     app.user_with(1, 100).await;
     app.drain_events().await;
     // Nothing persists while another transaction holds the cell's row.
@@ -258,13 +277,13 @@ async fn an_acknowledged_loss_is_counted() {
     for _ in 0..4 {
         charge().await;
     }
-    app.redis.kill().await;
+    app.redis.own().kill().await;
     cut_before_the_last(&app, 2);
-    app.redis.restart().await.unwrap();
+    app.redis.own().restart().await.unwrap();
     holder.rollback().await.unwrap();
 
     eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
-    let lost = app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await;
+    let lost = lost_events(&app).await;
     assert_eq!((app.balance(1).await, lost), (103, 2));
     app.finish().await;
 }
@@ -272,7 +291,7 @@ async fn an_acknowledged_loss_is_counted() {
 /// The same, and the node that acknowledged it is dead. Goal: what it had noted is counted.
 #[tokio::test]
 async fn what_a_dead_node_acknowledged_is_counted() {
-    let mut app = TestApp::start_with(|settings| settings.redis_reply_timeout_ms = 500).await;
+    let mut app = TestApp::start_with_own_redis(|settings| settings.redis_reply_timeout_ms = 500).await;
     app.user_with(1, 100).await;
     app.drain_events().await;
     app.stop_engine().await;
@@ -297,16 +316,16 @@ async fn what_a_dead_node_acknowledged_is_counted() {
         assert!(charge().await);
     }
     let newest =
-        connect(&app.redis.url()).await.xinfo_stream::<_, StreamInfoStreamReply>("{c0}:events").await;
+        app.redis_of(1).await.xinfo_stream::<_, StreamInfoStreamReply>(app.key_of(1, "events")).await;
     let newest: i64 = newest.unwrap().last_generated_id.split_once('-').unwrap().1.parse().unwrap();
     eventually!(app.count("SELECT CAST(MAX(highest_seq) AS SIGNED) FROM nodes").await == newest);
     node.kill();
-    app.redis.kill().await;
+    app.redis.own().kill().await;
     cut_before_the_last(&app, 2);
-    app.redis.restart().await.unwrap();
+    app.redis.own().restart().await.unwrap();
     holder.rollback().await.unwrap();
 
-    eventually!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await == 2);
+    eventually!(lost_events(&app).await == 2);
     app.stop_engine().await;
     app.start_engine().await;
     eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
@@ -321,10 +340,10 @@ async fn a_script_that_stopped_half_way_is_repaired() {
     let app = TestApp::start().await;
     app.product_with(1, 10, 5).await;
     app.user_with(1, 100).await;
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     // An amount at which the purchase's second write fails: HINCRBY of a number that is none.
     let () = redis::cmd("HSET")
-        .arg("{c0}:sku:1:0")
+        .arg(app.key_of(1, "sku:1:0"))
         .arg("remaining")
         .arg("5.0")
         .query_async(&mut redis)
@@ -334,7 +353,9 @@ async fn a_script_that_stopped_half_way_is_repaired() {
     let broken = app.post("/orders", json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]})).await;
 
     assert_eq!(broken.status, StatusCode::INTERNAL_SERVER_ERROR, "{broken:?}");
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK && epoch(&app).await == 2);
+    eventually!(
+        app.get("/users/1/balance").await.status == StatusCode::OK && epoch_of_first(&app).await == 2
+    );
     assert_eq!((app.balance(1).await, app.stock(1).await), (90, 4), "the event stands, so its effects do");
     app.finish().await;
 }
@@ -348,10 +369,11 @@ async fn nothing_runs_behind_a_script_that_stopped_half_way() {
         app.product_with(product, 10, 1_000).await;
     }
     app.user_with(1, 100_000).await;
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     // The first write that fails is that of the first item's sales; the second item is not taken from then on.
     let mut plant = redis::pipe();
-    plant.del("{c0}:sales:rolling").set("{c0}:sales:rolling", "of a wrong kind");
+    let sales = app.key_of(1, "sales:rolling");
+    plant.del(&sales).set(&sales, "of a wrong kind");
     let () = plant.query_async(&mut redis).await.unwrap();
 
     let items = json!([{"productId": 1, "quantity": 1}, {"productId": 2, "quantity": 1}]);
@@ -360,7 +382,9 @@ async fn nothing_runs_behind_a_script_that_stopped_half_way() {
 
     let failed = answers.iter().filter(|it| it.status == StatusCode::INTERNAL_SERVER_ERROR).count();
     assert_eq!(failed, 1, "it shut the gate behind itself");
-    eventually!(app.get("/users/1/balance").await.status == StatusCode::OK && epoch(&app).await == 2);
+    eventually!(
+        app.get("/users/1/balance").await.status == StatusCode::OK && epoch_of_first(&app).await == 2
+    );
     assert_eq!(app.stock(1).await, app.stock(2).await);
     app.finish().await;
 }
@@ -371,15 +395,16 @@ async fn a_failed_check_shuts_nothing() {
     let app = TestApp::start().await;
     app.product_with(1, 10, 5).await;
     app.user_with(1, 100).await;
-    let mut redis = connect(&app.redis.url()).await;
-    let () = redis::cmd("SET").arg("{c0}:user:2").arg("no hash").query_async(&mut redis).await.unwrap();
+    let mut redis = app.redis_of(2).await;
+    let () =
+        redis::cmd("SET").arg(app.key_of(2, "user:2")).arg("no hash").query_async(&mut redis).await.unwrap();
 
     let broken = app.post("/orders", json!({"userId": 2, "items": [{"productId": 1, "quantity": 1}]})).await;
 
     assert_eq!(broken.status, StatusCode::INTERNAL_SERVER_ERROR, "{broken:?}");
     let good = app.post("/orders", json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]})).await;
     assert_eq!((good.status, epoch(&app).await), (StatusCode::CREATED, 1));
-    let () = redis::cmd("DEL").arg("{c0}:user:2").query_async(&mut redis).await.unwrap();
+    let () = redis::cmd("DEL").arg(app.key_of(2, "user:2")).query_async(&mut redis).await.unwrap();
     app.finish().await;
 }
 
@@ -391,14 +416,14 @@ async fn a_closed_cell_waits_for_its_operator() {
     let app = TestApp::start().await;
     app.user_with(1, 100).await;
     let worker = app.connections().worker();
-    close(&worker, CELL).await.unwrap();
+    close(&worker, app.cell_of(1)).await.unwrap();
     let refused = app.post("/users/1/balance", json!({"amount": 1})).await;
     assert_eq!((refused.status, refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "cell_closed"));
     assert!(refused.header("retry-after").is_some());
     eventually!(app.get("/readyz").await.status == StatusCode::SERVICE_UNAVAILABLE);
 
     // Either this call or the engine's own worker is the one that opens it.
-    let opened = reopen(&worker, CELL, &firstcome::worker::Silent).await.unwrap();
+    let opened = reopen(&worker, app.cell_of(1), &firstcome::worker::Silent).await.unwrap();
     assert!(!matches!(opened, RecoverOutcome::LeftClosed { .. }), "{opened:?}");
     eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
     assert_eq!(app.balance(1).await, 100);
@@ -413,31 +438,29 @@ async fn a_recovery_waits_for_the_transaction_before_it() {
     let app = TestApp::start().await;
     app.user_with(1, 100).await;
     app.drain_events().await;
-    let position = app.count("SELECT CAST(persisted_seq AS SIGNED) FROM cells").await;
+    let position = app.count_of(1, "SELECT CAST(persisted_seq AS SIGNED) FROM cells WHERE cell = ?").await;
     // The transaction of an older writer: it has moved the position and not committed yet.
     let mut older = app.connections().mysql.begin().await.unwrap();
-    sqlx::query("UPDATE cells SET persisted_seq = persisted_seq + 3").execute(&mut *older).await.unwrap();
+    let moved = "UPDATE cells SET persisted_seq = persisted_seq + 3 WHERE cell = ?";
+    sqlx::query(moved).bind(app.cell_of(1).0).execute(&mut *older).await.unwrap();
     sqlx::query("UPDATE wallets SET balance = 97, seq = seq + 3").execute(&mut *older).await.unwrap();
     sqlx::query("INSERT INTO ledger SELECT cell, seq, user_id, 'charge', -3, 97, NULL, NOW(3) FROM wallets")
         .execute(&mut *older)
         .await
         .unwrap();
-    let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
-    // The recovery has read the old position and waits to claim its epoch.
-    eventually!(
-        app.count(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE cells SET epoch%'"
-        )
-        .await
-            > 0
-    );
+    app.redis.flush_all().await;
+    // Of other cells that is over; this one's recovery has read the old position and waits to claim its epoch.
+    eventually!(app.count_of(1, "SELECT COUNT(*) FROM cells WHERE cell <> ? AND epoch < 2").await == 0);
+    let claims =
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE cells SET epoch%'";
+    eventually!(app.count(claims).await > 0);
     older.commit().await.unwrap();
 
     eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
     assert_eq!(app.balance(1).await, 97);
-    assert_eq!(app.count("SELECT CAST(lost_events AS SIGNED) FROM cells").await, 0);
+    assert_eq!(lost_events(&app).await, 0);
     assert_eq!(
-        app.count("SELECT CAST(kept_seq AS SIGNED) FROM recoveries WHERE epoch = 2").await,
+        app.count_of(1, "SELECT CAST(kept_seq AS SIGNED) FROM recoveries WHERE epoch = 2 AND cell = ?").await,
         position + 3
     );
     app.user_with(2, 5).await;
@@ -452,15 +475,16 @@ async fn of_several_workers_one_recovers() {
     let app = TestApp::start().await;
     fill(&app).await;
     app.drain_events().await;
-    let before = dump(&app.redis.url()).await;
+    let before = app.redis.dump().await;
     let _workers =
         [EngineProcess::start(&app.settings, "worker"), EngineProcess::start(&app.settings, "worker")];
     eventually!(app.count("SELECT COUNT(*) FROM nodes").await == 3);
     for round in 2..=4 {
-        let () = redis::cmd("FLUSHALL").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
-        eventually!(app.get("/users/2/balance").await.status == StatusCode::OK && epoch(&app).await >= round);
+        app.redis.flush_all().await;
+        app.wait_until_all_sell().await;
+        eventually!(app.count("SELECT CAST(MIN(epoch) AS SIGNED) FROM cells").await >= round);
     }
     assert_eq!(epoch(&app).await, 4);
-    assert_eq!(dump(&app.redis.url()).await, before);
+    assert_eq!(app.redis.dump().await, before);
     app.finish().await;
 }

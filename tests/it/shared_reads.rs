@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::beside::Node;
-use super::test_app::{CELL, TestApp, eventually};
+use super::test_app::{TestApp, eventually};
 
 /// The default of the setting.
 const STALENESS: Duration = Duration::from_millis(100);
@@ -199,7 +199,7 @@ async fn a_refusal_is_not_kept() {
     let (app, node) = shop().await;
     let worker = app.connections().worker();
     assert_eq!(node.get("/products", &[]).await.status, StatusCode::OK);
-    close(&worker, CELL).await.unwrap();
+    close(&worker, app.cell_of(1)).await.unwrap();
     let closed = Instant::now();
     loop {
         let asked = Instant::now();
@@ -210,7 +210,7 @@ async fn a_refusal_is_not_kept() {
         }
         assert!(asked < closed + STALENESS, "{:?} after it was closed", asked - closed);
     }
-    reopen(&worker, CELL, &Silent).await.unwrap();
+    reopen(&worker, app.cell_of(1), &Silent).await.unwrap();
     eventually!(
         node.post("/balance/charge", json!({"userId": 1, "amount": 1})).await.status == StatusCode::OK
     );

@@ -17,12 +17,11 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::answers::anywhere::{forget_orders, leave_redis};
-use super::cell_dump::everything;
 use super::faults::proxy::Proxy;
-use super::test_app::{CELL, TestApp, eventually};
+use super::test_app::{TestApp, eventually};
 
 async fn view(app: &TestApp) -> CellView {
-    cells::read(&app.connections().mysql, CELL).await.unwrap().view
+    cells::read(&app.connections().mysql, app.cell_of(1)).await.unwrap().view
 }
 
 async fn shop() -> TestApp {
@@ -54,9 +53,9 @@ async fn a_recoverer_that_slept_changes_nothing() {
         let mysql = &app.connections().mysql;
         let epoch = known.epoch + 1;
         // Another worker may be faster: then there is nothing to sleep in.
-        assert!(cells::claim_epoch(mysql, CELL, known.epoch, epoch).await.unwrap());
-        let connection = scripts.own_connection(CELL).await.unwrap();
-        let (mut sleeper, _) = CellInRecovery::take(connection, CELL, epoch).await.unwrap();
+        assert!(cells::claim_epoch(mysql, app.cell_of(1), known.epoch, epoch).await.unwrap());
+        let connection = scripts.own_connection(app.cell_of(1)).await.unwrap();
+        let (mut sleeper, _) = CellInRecovery::take(connection, app.cell_of(1), epoch).await.unwrap();
 
         let buy = async || {
             app.post("/orders", json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]})).await.status
@@ -65,10 +64,10 @@ async fn a_recoverer_that_slept_changes_nothing() {
         app.drain().await;
         let awake = view(&app).await;
         assert!(awake.epoch > epoch, "{step:?}: {awake:?}");
-        let before = everything(&app.redis.url()).await;
+        let before = app.redis.everything().await;
 
         let mut chunks = RestoreChunks::default();
-        chunks.push(["HSET", "{c0}:user:1", "balance", "999999"].map(str::to_owned));
+        chunks.push(["HSET", &app.key_of(1, "user:1"), "balance", "999999"].map(str::to_owned));
         let refused = match step {
             Step::Survivors => sleeper.survivors(known.persisted, 10).await.map(drop),
             Step::Clear => sleeper.clear().await,
@@ -76,15 +75,23 @@ async fn a_recoverer_that_slept_changes_nothing() {
             Step::Commit => {
                 let (kept, base) = (known.persisted, known.persisted.seq + 10_000_000);
                 let (rebuilt, replid) = (false, None);
-                let found =
-                    Recovered { cell: CELL, epoch, kept, rebuilt, lost_from: 0, lost_to: 0, base, replid };
+                let found = Recovered {
+                    cell: app.cell_of(1),
+                    epoch,
+                    kept,
+                    rebuilt,
+                    lost_from: 0,
+                    lost_to: 0,
+                    base,
+                    replid,
+                };
                 assert!(!cells::commit_recovery(mysql, &found).await.unwrap());
                 Err(StepError::Superseded)
             }
             Step::Open => sleeper.open(scripts, known.persisted.seq + 1, known.persisted, None, false).await,
         };
         assert!(matches!(refused, Err(StepError::Superseded)), "{step:?}: {refused:?}");
-        assert_eq!(everything(&app.redis.url()).await, before, "{step:?}");
+        assert_eq!(app.redis.everything().await, before, "{step:?}");
         assert_eq!(view(&app).await, awake, "{step:?}");
     }
     app.finish().await;
@@ -97,7 +104,7 @@ async fn a_node_of_an_old_epoch_writes_nothing() {
     let app = shop().await;
     let old = app::connect(app.settings.clone()).await.unwrap();
     let epoch = view(&app).await.epoch;
-    old.scripts.adopt(CELL, Fence { epoch, replid: None });
+    old.scripts.adopt(app.cell_of(1), Fence { epoch, replid: None });
     let charge = async |amount| {
         let user = UserId::new(1).unwrap();
         let request = ChargeRequest {
@@ -112,15 +119,15 @@ async fn a_node_of_an_old_epoch_writes_nothing() {
     };
     charge(1).await.unwrap();
     app.drain().await;
-    recover_in_turn(&app.connections().worker(), CELL, Because::Asked, &Silent).await.unwrap();
+    recover_in_turn(&app.connections().worker(), app.cell_of(1), Because::Asked, &Silent).await.unwrap();
     eventually!(app.get("/users/1/balance").await.status == StatusCode::OK);
-    let before = everything(&app.redis.url()).await;
+    let before = app.redis.everything().await;
     let refused = charge(100).await.unwrap_err();
     assert!(matches!(refused, ScriptError::CellClosed(_)), "{refused:?}");
-    assert_eq!(everything(&app.redis.url()).await, before);
+    assert_eq!(app.redis.everything().await, before);
     assert_eq!(app.balance(1).await, 1_001);
 
-    old.scripts.adopt(CELL, Fence { epoch: view(&app).await.epoch, replid: None });
+    old.scripts.adopt(app.cell_of(1), Fence { epoch: view(&app).await.epoch, replid: None });
     charge(1).await.unwrap();
     assert_eq!(app.balance(1).await, 1_002);
     old.mysql.close().await;
@@ -140,7 +147,7 @@ async fn a_reply_that_comes_after_the_turn_is_not_vouched_for() {
         ..app.settings.clone()
     };
     let node = app::connect(settings).await.unwrap();
-    node.scripts.adopt(CELL, Fence { epoch: view(&app).await.epoch, replid: None });
+    node.scripts.adopt(app.cell_of(1), Fence { epoch: view(&app).await.epoch, replid: None });
     let charge = async || {
         let request = ChargeRequest {
             user: UserId::new(1).unwrap(),
@@ -153,18 +160,18 @@ async fn a_reply_that_comes_after_the_turn_is_not_vouched_for() {
         balance_charge(&node.scripts, request).await
     };
     charge().await.unwrap();
-    let vouched = node.scripts.vouched(CELL).highest;
+    let vouched = node.scripts.vouched(app.cell_of(1)).highest;
     proxy.hold_replies(true);
     let meanwhile = async {
         eventually!(app.balance(1).await == 1_002);
         app.drain().await;
-        recover_in_turn(&app.connections().worker(), CELL, Because::Asked, &Silent).await.unwrap();
-        node.scripts.adopt(CELL, Fence { epoch: view(&app).await.epoch, replid: None });
+        recover_in_turn(&app.connections().worker(), app.cell_of(1), Because::Asked, &Silent).await.unwrap();
+        node.scripts.adopt(app.cell_of(1), Fence { epoch: view(&app).await.epoch, replid: None });
         proxy.hold_replies(false);
     };
     let (told, ()) = futures::join!(charge(), meanwhile);
     assert!(matches!(told, Err(ScriptError::Unknown(_))), "{told:?}");
-    assert_eq!(node.scripts.vouched(CELL).highest, vouched);
+    assert_eq!(node.scripts.vouched(app.cell_of(1)).highest, vouched);
     node.mysql.close().await;
     app.finish().await;
 }
@@ -173,7 +180,7 @@ async fn a_reply_that_comes_after_the_turn_is_not_vouched_for() {
 async fn read(app: &TestApp, order: OrderId) -> ReadOrder {
     let mysql = &app.connections().mysql;
     // The position first: what happened up to it is in the row.
-    let known_to = cells::read(mysql, CELL).await.unwrap().view.persisted;
+    let known_to = cells::read(mysql, app.cell_of(1)).await.unwrap().view.persisted;
     let facts = order_by_id(mysql, order).await.unwrap().unwrap().facts;
     let paid_seq = payment_of(mysql, order).await.unwrap().unwrap().seq;
     ReadOrder { facts, paid_seq, known_to }
@@ -188,7 +195,7 @@ async fn refund(app: &TestApp, order: OrderId, read: &ReadOrder) -> OrderEnd {
         idempotency_ttl_ms: 1_000,
         read: Some(read),
     };
-    order_end(&app.connections().scripts, CELL, request).await.unwrap()
+    order_end(&app.connections().scripts, app.cell_of(1), request).await.unwrap()
 }
 
 /// A refund falls asleep between reading MySQL and its script; somebody else refunds the order meanwhile, and in the end

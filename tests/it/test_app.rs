@@ -9,16 +9,18 @@ use firstcome::app::{Connections, Engine, Role};
 use firstcome::audit;
 use firstcome::cell::CellId;
 use firstcome::config::{Secret, Settings};
-use firstcome::dev::PrivateRedis;
-use firstcome::worker::{drain_events, drain_outbox};
+use firstcome::ids::UserId;
+use firstcome::worker::{Forgotten, drain_events, drain_outbox, expire, forget};
 use firstcome::{mysql, telemetry};
 use lapin::options::BasicGetOptions;
 use metrics_exporter_prometheus::PrometheusHandle;
+use redis::aio::MultiplexedConnection;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::test_clock::TestClock;
+use super::test_redis::{self, TestRedis};
 use super::test_servers;
 
 /// Waits for a condition that a recovery brings about.
@@ -34,7 +36,7 @@ macro_rules! eventually {
 }
 pub(crate) use eventually;
 
-/// The only cell of a test engine, unless it was started with several.
+/// The only cell of an engine that was started with one.
 pub const CELL: CellId = CellId(0);
 
 /// How long a drain may take before the test fails. Generous: a slow machine fails no test.
@@ -42,8 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct TestApp {
     pub settings: Settings,
-    pub redis: PrivateRedis,
-    /// Where this test's Redis keeps its data.
+    pub redis: TestRedis,
+    /// Where this test's own Redis keeps its data.
     pub folder: PathBuf,
     engine: Option<Engine>,
     client: reqwest::Client,
@@ -94,17 +96,21 @@ pub async fn fresh_settings(redis_url: String) -> Settings {
         amqp_exchange: format!("fc.{number}"),
         amqp_queue: format!("fc.{number}.data-platform"),
         mysql_connections: 8,
-        cells: cells(),
+        cells: test_redis::cells(),
         // A slow machine fails no test.
         redis_reply_timeout_ms: 20_000,
         ..Settings::default()
     }
 }
 
-/// How many cells the engines of this run have: `FIRSTCOME_TEST_CELLS`, or one.
-pub fn cells() -> u16 {
-    let asked = std::env::var("FIRSTCOME_TEST_CELLS").ok();
-    asked.map_or(1, |it| it.parse().expect("FIRSTCOME_TEST_CELLS is a number"))
+/// The cell of a user, and the home of the product and of the campaign with the same number.
+pub fn cell_of(settings: &Settings, user: u64) -> CellId {
+    settings.cells().of_user(UserId::new(user).unwrap())
+}
+
+/// A key of that cell.
+pub fn key_of(settings: &Settings, user: u64, rest: &str) -> String {
+    format!("{{c{}}}:{rest}", cell_of(settings, user))
 }
 
 /// The one recorder of this process; logs too, where `RUST_LOG` asks for them.
@@ -126,18 +132,41 @@ impl TestApp {
 
     /// Starts an engine whose settings differ from the defaults.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        if test_redis::is_on_cluster() {
+            let cluster = TestRedis::lent_cluster().await;
+            return Self::start_on(cluster, test_servers::fresh_folder(), change).await;
+        }
+        Self::start_with_own_redis(change).await
+    }
+
+    /// Starts an engine of one cell, for a test of what is inside of a cell, whatever the run's other engines have.
+    pub async fn start_with_one_cell(change: impl FnOnce(&mut Settings)) -> Self {
+        let change = |settings: &mut Settings| {
+            settings.cells = 1;
+            change(settings);
+        };
+        Self::start_with(change).await
+    }
+
+    /// Starts an engine on a single Redis that the test kills, cuts off or configures, see [`TestRedis::own`].
+    pub async fn start_with_own_redis(change: impl FnOnce(&mut Settings)) -> Self {
         let (redis, folder) = test_servers::redis().await;
         Self::start_on(redis, folder, change).await
     }
 
-    /// Starts an engine on a Redis whose clock the test can move.
+    /// Starts an engine on a single Redis whose clock the test can move.
     pub async fn start_with_clock(change: impl FnOnce(&mut Settings)) -> (Self, TestClock) {
         let (redis, folder, clock) = test_servers::redis_with_clock().await;
         (Self::start_on(redis, folder, change).await, clock)
     }
 
-    /// Starts an engine on a Redis that the test has started.
-    pub async fn start_on(redis: PrivateRedis, folder: PathBuf, change: impl FnOnce(&mut Settings)) -> Self {
+    /// Starts an engine on what the test has started.
+    pub async fn start_on(
+        redis: impl Into<TestRedis>,
+        folder: PathBuf,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let redis = redis.into();
         let mut settings = fresh_settings(redis.url()).await;
         change(&mut settings);
         mysql::migrate(&settings.mysql_url, &settings.tls_ca_file).await.unwrap();
@@ -245,6 +274,42 @@ impl TestApp {
         assert!(answer.status.is_success(), "{answer:?}");
     }
 
+    /// The cell of a user, and the home of the product and of the campaign with the same number.
+    pub fn cell_of(&self, user: u64) -> CellId {
+        cell_of(&self.settings, user)
+    }
+
+    /// A key of that cell.
+    pub fn key_of(&self, user: u64, rest: &str) -> String {
+        key_of(&self.settings, user, rest)
+    }
+
+    /// A connection to the server that has that cell.
+    pub async fn redis_of(&self, user: u64) -> MultiplexedConnection {
+        self.redis.connect(self.cell_of(user)).await
+    }
+
+    /// Has all cells forget what nobody needs any more.
+    pub async fn forget(&self) -> Forgotten {
+        let mut all = Forgotten::default();
+        for cell in self.settings.cells().all() {
+            let gone = forget(&self.connections().worker(), cell).await.unwrap();
+            all.products += gone.products;
+            all.coupons += gone.coupons;
+            all.records += gone.records;
+        }
+        all
+    }
+
+    /// Ends the orders of all cells whose time is over.
+    pub async fn expire(&self) -> usize {
+        let mut ended = 0;
+        for cell in self.settings.cells().all() {
+            ended += expire(&self.connections().worker(), cell).await.unwrap();
+        }
+        ended
+    }
+
     pub async fn balance(&self, user: u64) -> i64 {
         self.get(&format!("/users/{user}/balance")).await.body["balance"].as_i64().expect("a balance")
     }
@@ -271,6 +336,28 @@ impl TestApp {
     /// One number out of MySQL.
     pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.connections().mysql).await.unwrap()
+    }
+
+    /// One number of a user's cell out of MySQL; the statement's only parameter is the cell.
+    pub async fn count_of(&self, user: u64, sql: &'static str) -> i64 {
+        let query = sqlx::query_scalar(sql).bind(self.cell_of(user).0);
+        query.fetch_one(&self.connections().mysql).await.unwrap()
+    }
+
+    /// Waits until MySQL has every event, and what was described, deleted or forgotten in its home is so in all cells.
+    pub async fn wait_for_copies(&self) {
+        self.drain_events().await;
+        eventually!(self.redis.keys("{c*}:uncopied").await.is_empty());
+        self.drain_events().await;
+    }
+
+    /// Waits until all cells answer, after something that shut them.
+    pub async fn wait_until_all_sell(&self) {
+        for cell in self.settings.cells().all() {
+            let user = (1..).find(|it| self.cell_of(*it) == cell).unwrap();
+            let path = format!("/users/{user}/balance");
+            eventually!(!self.get(&path).await.status.is_server_error());
+        }
     }
 
     /// Takes all messages out of the data platform's queue, oldest first.

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 
 use super::cell_dump;
 use super::engine_process::EngineProcess;
-use super::test_app::{Answer, eventually, fresh_settings, read};
+use super::test_app::{Answer, eventually, fresh_settings, key_of, read};
 use super::test_servers;
 use super::tokens::{AUDIENCE, ISSUER, claims, sign_with_secret};
 
@@ -95,6 +95,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// An engine process with its own Redis and database.
 struct Shop {
+    settings: Settings,
     engine: EngineProcess,
     redis: PrivateRedis,
     log: PathBuf,
@@ -117,7 +118,7 @@ impl Shop {
             command.env("FIRSTCOME_RATE_LIMIT_USER_PER_SECOND", "0").envs(environment.iter().copied());
         });
         let (url, client) = (format!("http://{}", settings.listen), reqwest::Client::new());
-        let mut shop = Self { engine, redis, log, url, client };
+        let mut shop = Self { settings, engine, redis, log, url, client };
         eventually!({
             assert_eq!(shop.engine.ended(), None, "{}", shop.log());
             let answer = shop.client.get(format!("{}/readyz", shop.url)).send().await;
@@ -193,7 +194,12 @@ async fn a_purchase_is_told_step_by_step() {
     assert_eq!(shop.send(Method::GET, "/products/77", &[], json!({})).await.status, 404);
     assert_eq!(shop.send(Method::GET, "/nowhere/canary", &[], json!({})).await.status, 404);
     let mut redis = cell_dump::connect(&shop.redis.url()).await;
-    let () = redis::cmd("SET").arg("{c0}:user:5").arg("no hash").query_async(&mut redis).await.unwrap();
+    let () = redis::cmd("SET")
+        .arg(key_of(&shop.settings, 5, "user:5"))
+        .arg("no hash")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     assert_eq!(shop.send(Method::GET, "/users/5/balance", traced, json!({})).await.status, 500);
     eventually!(!collector.spans("publish").is_empty());
     shop.close().await;
@@ -324,7 +330,12 @@ async fn nothing_that_somebody_wrote_is_exported() {
     shop.fill(admin, CANARY).await;
     assert_eq!(shop.send(Method::POST, "/orders", headers, order()).await.status, 201);
     let mut redis = cell_dump::connect(&shop.redis.url()).await;
-    let () = redis::cmd("SET").arg("{c0}:user:424242").arg(CANARY).query_async(&mut redis).await.unwrap();
+    let () = redis::cmd("SET")
+        .arg(key_of(&shop.settings, 424_242, "user:424242"))
+        .arg(CANARY)
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     let failed = shop.send(Method::GET, "/users/424242/balance", headers, json!({})).await;
     assert_eq!(failed.status, 500);
     let odd = Method::from_bytes(CANARY.as_bytes()).unwrap();
@@ -431,7 +442,12 @@ async fn every_line_of_a_request_has_its_id() {
     let mut shop = Shop::open(&[]).await;
     shop.fill(&[], "Mug").await;
     let mut redis = cell_dump::connect(&shop.redis.url()).await;
-    let () = redis::cmd("SET").arg("{c0}:user:5").arg("no hash").query_async(&mut redis).await.unwrap();
+    let () = redis::cmd("SET")
+        .arg(key_of(&shop.settings, 5, "user:5"))
+        .arg("no hash")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     let chosen = "order 7 \"a\\b\"";
     let of_client: &[(&str, &str)] = &[("x-request-id", chosen)];
     let (first, second, refused) = tokio::join!(

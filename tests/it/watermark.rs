@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firstcome::cell::Position;
+use firstcome::cell::{CellId, Position};
 use firstcome::node::Node;
 use firstcome::scripts::Scripts;
 use firstcome::watermark::Reached;
@@ -10,14 +10,14 @@ use firstcome::worker::recover::{close, reopen};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::test_app::{CELL, TestApp};
+use super::test_app::TestApp;
 
 /// Generous: a slow machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The newest event that this process vouches for.
-fn newest(scripts: &Scripts) -> Position {
-    Position { epoch: scripts.fence(CELL).unwrap().epoch, seq: scripts.vouched(CELL).highest }
+/// The newest event of a cell that this process vouches for.
+fn newest(scripts: &Scripts, cell: CellId) -> Position {
+    Position { epoch: scripts.fence(cell).unwrap().epoch, seq: scripts.vouched(cell).highest }
 }
 
 /// The notes are locked, so that a node's usual round hangs. Goal: those who wait are told all the same.
@@ -39,12 +39,12 @@ async fn a_node_that_hangs_in_its_round_still_tells_those_who_wait() {
     let running = tokio::spawn(async move { node.run(stopped).await });
 
     app.user_with(1, 100).await;
-    let charged = newest(&connections.scripts);
-    assert_eq!(watermark.reach(CELL, charged, PATIENCE).await, Reached::Persisted);
+    let charged = newest(&connections.scripts, app.cell_of(1));
+    assert_eq!(watermark.reach(app.cell_of(1), charged, PATIENCE).await, Reached::Persisted);
     assert_eq!(app.count("SELECT balance FROM wallets WHERE user_id = 1").await, 100);
     app.post("/users/1/balance", json!({"amount": 1})).await;
-    let charged = newest(&connections.scripts);
-    assert_eq!(watermark.reach(CELL, charged, PATIENCE).await, Reached::Persisted);
+    let charged = newest(&connections.scripts, app.cell_of(1));
+    assert_eq!(watermark.reach(app.cell_of(1), charged, PATIENCE).await, Reached::Persisted);
     assert_eq!(app.count("SELECT balance FROM wallets WHERE user_id = 1").await, 101);
 
     sqlx::raw_sql("UNLOCK TABLES").execute(&mut *holder).await.unwrap();
@@ -59,7 +59,8 @@ async fn a_node_that_hangs_in_its_round_still_tells_those_who_wait() {
 async fn a_recovery_ends_the_wait_for_what_came_before_it() {
     let app = TestApp::start().await;
     app.user_with(1, 100).await;
-    let before = newest(&app.connections().scripts);
+    let cell = app.cell_of(1);
+    let before = newest(&app.connections().scripts, cell);
     let lost = Position { seq: before.seq + 1_000, ..before };
     let worker = app.connections().worker();
     let node = Node::new(app.connections().mysql.clone(), app.connections().scripts.clone());
@@ -68,18 +69,18 @@ async fn a_recovery_ends_the_wait_for_what_came_before_it() {
     let running = tokio::spawn(async move { node.run(stopped).await });
     let recover = async {
         watermark.wanted().await;
-        close(&worker, CELL).await.unwrap();
-        reopen(&worker, CELL, &firstcome::worker::Silent).await.unwrap();
+        close(&worker, cell).await.unwrap();
+        reopen(&worker, cell, &firstcome::worker::Silent).await.unwrap();
     };
 
-    let (reached, ()) = tokio::join!(watermark.reach(CELL, lost, PATIENCE), recover);
+    let (reached, ()) = tokio::join!(watermark.reach(cell, lost, PATIENCE), recover);
 
     assert_eq!(reached, Reached::Unknown);
     assert!(app.engine().wait_until_open(PATIENCE).await);
-    app.user_with(2, 100).await;
-    let after = newest(&app.connections().scripts);
+    app.post("/users/1/balance", json!({"amount": 1})).await;
+    let after = newest(&app.connections().scripts, cell);
     assert!(after > before);
-    assert_eq!(watermark.reach(CELL, after, PATIENCE).await, Reached::Persisted);
+    assert_eq!(watermark.reach(cell, after, PATIENCE).await, Reached::Persisted);
     stop.cancel();
     running.await.unwrap();
     app.finish().await;

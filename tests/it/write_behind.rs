@@ -188,8 +188,8 @@ async fn persisted_events_are_trimmed() {
         buy(&app, 40).await;
         app.drain().await;
     }
-    let mut redis = super::cell_dump::connect(&app.redis.url()).await;
-    let length: i64 = redis::cmd("XLEN").arg("{c0}:events").query_async(&mut redis).await.unwrap();
+    let mut redis = app.redis_of(1).await;
+    let length: i64 = redis::cmd("XLEN").arg(app.key_of(1, "events")).query_async(&mut redis).await.unwrap();
     assert!((20..=60).contains(&length), "{length}");
     app.finish().await;
 }
@@ -198,9 +198,9 @@ async fn persisted_events_are_trimmed() {
 #[tokio::test]
 async fn garbage_in_the_log_stalls_nothing() {
     let app = shop(|_| ()).await;
-    let mut redis = super::cell_dump::connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     let _: String = redis::cmd("XADD")
-        .arg("{c0}:events")
+        .arg(app.key_of(1, "events"))
         .arg("1-*")
         .arg("nonsense:7")
         .arg("x")
@@ -209,7 +209,7 @@ async fn garbage_in_the_log_stalls_nothing() {
         .unwrap();
     let four_words = [&b"a"[..], b"b", b"\xff", b"d"];
     let _: String = redis::cmd("XADD")
-        .arg("{c0}:events")
+        .arg(app.key_of(1, "events"))
         .arg("1-*")
         .arg(&four_words)
         .query_async(&mut redis)
@@ -228,7 +228,7 @@ async fn garbage_in_the_log_stalls_nothing() {
 async fn a_redis_out_of_memory_refuses_and_loses_nothing() {
     let app = shop(|settings| settings.keep_events = 10).await;
     buy(&app, 20).await;
-    let mut redis = super::cell_dump::connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     let info: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await.unwrap();
     let used: u64 =
         info.lines().find_map(|it| it.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();

@@ -8,7 +8,7 @@ use super::held_coupons::{release, released, valid_for};
 use super::payments::{paid, pay, pay_with};
 use super::pending::{later, later_with, placed};
 use super::{Request, Table, changed, issue, order, order_with, set_campaign};
-use crate::cell_dump::{connect, dump, events};
+use crate::cell_dump::longest_log;
 use crate::test_app::{TestApp, eventually};
 use crate::test_clock::TestClock;
 
@@ -26,9 +26,8 @@ pub async fn leave_redis(app: &mut TestApp) {
 pub async fn forget_orders(app: &TestApp) {
     set_campaign(app, 999, json!({})).await;
     app.drain_events().await;
-    let mut redis = connect(&app.redis.url()).await;
-    eventually!(events(&mut redis).await == 1);
-    let held = dump(&app.redis.url()).await.into_iter().filter(|(key, _)| key.contains(":order:"));
+    eventually!(longest_log(&app.redis.url()).await == 1);
+    let held = app.redis.dump().await.into_iter().filter(|(key, _)| key.contains(":order:"));
     for (key, (_, fields, _)) in held {
         assert!(fields.contains(&"status=pending".to_owned()), "{key} {fields:?}");
     }
@@ -38,8 +37,7 @@ pub async fn forget_orders(app: &TestApp) {
 pub async fn settle(app: &TestApp) {
     if app.settings.keep_events == 1 {
         app.drain_events().await;
-        let mut redis = connect(&app.redis.url()).await;
-        eventually!(events(&mut redis).await == 1);
+        eventually!(longest_log(&app.redis.url()).await == 1);
     }
 }
 

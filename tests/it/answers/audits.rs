@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Call, Request, Table, order, set_campaign};
 use crate::audit::mysql_does;
-use crate::test_app::cells;
+use crate::test_redis::cells;
 
 pub const CALLS: &[Call] = &[Call::new("POST /admin/audit", "200").taking("{}").only_reading()];
 

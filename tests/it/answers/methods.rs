@@ -7,7 +7,6 @@ use firstcome::worker::recover::{close, reopen};
 use reqwest::Method;
 
 use super::{Request, all_calls};
-use crate::cell_dump::everything;
 use crate::contract::assert_told;
 use crate::test_app::TestApp;
 
@@ -53,7 +52,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     const METHODS: [&str; 10] =
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB", "post"];
     let app = TestApp::start().await;
-    let before = everything(&app.redis.url()).await;
+    let before = app.redis.everything().await;
     let mut paths: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for call in all_calls() {
         paths.entry(call.sample_path()).or_default().insert(call.line.split_once(' ').unwrap().0);
@@ -78,7 +77,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
             }
         }
     }
-    assert_eq!(everything(&app.redis.url()).await, before);
+    assert_eq!(app.redis.everything().await, before);
     app.finish().await;
 }
 
@@ -114,14 +113,14 @@ async fn every_call_of_a_closed_cell_tells_to_come_back() {
     for cell in app.settings.cells().all() {
         close(&worker, cell).await.unwrap();
     }
-    let before = everything(&app.redis.url()).await;
+    let before = app.redis.everything().await;
     for call in all_calls() {
         for language in ["en", "ko"] {
             let answer = call.sample().accepting(&app, Some(language)).await;
             assert_told(&answer, "cell_closed", language, &format!("{} in {language}", call.line));
         }
     }
-    assert_eq!(everything(&app.redis.url()).await, before);
+    assert_eq!(app.redis.everything().await, before);
     for cell in app.settings.cells().all() {
         reopen(&worker, cell, &Silent).await.unwrap();
     }

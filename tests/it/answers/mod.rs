@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::cell_dump::{Dump, everything};
+use super::cell_dump::Dump;
 use super::contract::{Request, assert_told};
 use super::documented::Documented;
 use super::test_app::{Answer, TestApp};
@@ -224,7 +224,7 @@ impl Table {
 
     /// The same with these further members, and no other.
     pub async fn refuses_with(&mut self, story: &str, request: Request, code: &str, members: Value) {
-        let before = everything(&self.app.redis.url()).await;
+        let before = self.app.redis.everything().await;
         for language in ["en", "ko"] {
             let story = format!("{story}: {request} in {language}");
             let own_id = format!("{language} {}", self.cases);
@@ -240,7 +240,7 @@ impl Table {
             problem.retain(|name, _| !PROBLEM_MEMBERS.contains(&name.as_str()));
             assert_body(&answer.body, &members, &story);
         }
-        let after = everything(&self.app.redis.url()).await;
+        let after = self.app.redis.everything().await;
         assert!(after == before, "{story}: {request} changed {:?}", differences(&before.0, &after.0));
     }
 

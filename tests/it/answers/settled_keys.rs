@@ -9,8 +9,7 @@ use super::held_coupons::{release, released};
 use super::payments::{paid, pay, pay_with};
 use super::pending::{later, later_with, placed};
 use super::{Request, Table, changed, issue, order, set_campaign};
-use crate::cell_dump::connect;
-use crate::test_app::{TestApp, eventually};
+use crate::test_app::TestApp;
 
 /// A request and what it was told the first time.
 struct First {
@@ -193,9 +192,8 @@ async fn a_further_payment_has_its_key_too() {
             "in Redis" => leave_redis(&mut table.app).await,
             "in MySQL" => {
                 table.app.drain_events().await;
-                let mut redis = connect(&table.app.redis.url()).await;
-                let () = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
-                eventually!(table.app.get("/users/1/balance").await.status == 200);
+                table.app.redis.flush_all().await;
+                table.app.wait_until_all_sell().await;
             }
             _ => {}
         }

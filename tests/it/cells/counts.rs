@@ -16,7 +16,7 @@ const BUYERS: u64 = 100;
 /// for each cell that waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cells_that_wait_are_counted_for_together() {
-    let app = TestApp::start_with(|settings| {
+    let app = TestApp::start_with_own_redis(|settings| {
         settings.cells = CELLS;
         settings.mysql_connections = 40;
         settings.sold_out_memory_ms = 0;

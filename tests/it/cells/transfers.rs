@@ -11,7 +11,6 @@ use redis::AsyncCommands;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::super::cell_dump::connect;
 use super::super::test_app::{TestApp, eventually};
 use super::{all_buy, eight_cells, tally, users_with};
 
@@ -34,7 +33,7 @@ fn user_of(app: &TestApp, cell: CellId) -> u64 {
 
 /// As where a server comes back without its data, for the keys of one cell.
 async fn lose(app: &TestApp, cell: CellId) {
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis.connect(cell).await;
     let keys: Vec<String> = redis.keys(format!("{{c{cell}}}:*")).await.unwrap();
     let () = redis.unlink(keys).await.unwrap();
 }

@@ -11,9 +11,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use crate::cell_dump::connect;
 use crate::commands::{firstcome, run, text};
-use crate::test_app::{CELL, TestApp, eventually};
+use crate::test_app::{TestApp, eventually};
 
 use super::last_event;
 
@@ -61,7 +60,7 @@ async fn shop_with(change: impl FnOnce(&mut firstcome::config::Settings)) -> Tes
 }
 
 async fn dead(app: &TestApp) -> Vec<Seq> {
-    let dead = dead_events::list(&app.connections().mysql, Some(CELL)).await.unwrap();
+    let dead = dead_events::list(&app.connections().mysql, None).await.unwrap();
     dead.iter().map(|it| it.seq).collect()
 }
 
@@ -73,24 +72,24 @@ async fn an_operator_resolves_what_is_dead() {
     let empty = run(&app, &["events", "list"]);
     assert!(empty.status.success() && text(&empty).contains("0 dead events"), "{}", text(&empty));
 
-    let mut redis = connect(&app.redis.url()).await;
+    let mut redis = app.redis_of(1).await;
     let _: String = redis::cmd("XADD")
-        .arg(&["{c0}:events", "1-*", "nonsense:7", "5 \u{1b}[31m words"])
+        .arg(&[&app.key_of(1, "events"), "1-*", "nonsense:7", "5 \u{1b}[31m words"])
         .query_async(&mut redis)
         .await
         .unwrap();
-    let garbage = format!("0-{}", last_event(&app).await.0);
+    let garbage = format!("{}-{}", app.cell_of(1), last_event(&app).await.0);
     refuse(&app, "ledger", "NEW.amount = -70").await;
     let refused = buy(&app, 1, 7).await;
-    let order = format!("0-{}", refused / 1_024);
+    let order = format!("{}-{}", app.cell_of(1), refused / 1_024);
     buy(&app, 1, 2).await;
     app.drain().await;
     assert_eq!(app.count("SELECT COUNT(*) FROM orders").await, 1, "later events apply");
-    eventually!(
-        app.get("/metrics").await.body.as_str().unwrap().contains("firstcome_dead_events{cell=\"0\"} ")
-    );
+    let cell = app.cell_of(1).to_string();
+    let gauge = format!("firstcome_dead_events{{cell=\"{cell}\"}} ");
+    eventually!(app.get("/metrics").await.body.as_str().unwrap().contains(&gauge));
 
-    let list = run(&app, &["events", "list", "--cell", "0"]);
+    let list = run(&app, &["events", "list", "--cell", &cell]);
     let told = text(&list);
     assert!(list.status.success() && told.contains("2 dead events"), "{told}");
     for word in [&garbage, &order, "nonsense:7", "order_paid:1", "no such rows"] {
@@ -118,7 +117,7 @@ async fn an_operator_resolves_what_is_dead() {
     let again = run(&app, &["events", "retry", &order]);
     assert!(again.status.success() && text(&again).contains("is not dead"), "{}", text(&again));
 
-    assert!(text(&run(&app, &["cell", "rebuild", "0"])).contains("1 dead events are unresolved"));
+    assert!(text(&run(&app, &["cell", "rebuild", &cell])).contains("1 dead events are unresolved"));
     let asked = run(&app, &["events", "drop", &garbage]);
     assert_eq!(asked.status.code(), Some(1), "{}", text(&asked));
     assert!(text(&asked).contains("Nothing was dropped") && text(&asked).contains("words"));
@@ -129,7 +128,7 @@ async fn an_operator_resolves_what_is_dead() {
     assert_eq!(run(&app, &["events", "drop", &garbage, "--yes"]).status.code(), Some(1), "it is gone");
 
     eventually!({
-        let rebuild = run(&app, &["cell", "rebuild", "0"]);
+        let rebuild = run(&app, &["cell", "rebuild", &cell]);
         rebuild.status.success() && text(&rebuild).contains("rebuilt")
     });
     assert!(app.engine().wait_until_open(Duration::from_secs(60)).await);
@@ -154,11 +153,11 @@ async fn retries_at_once_apply_once() {
     allow(&app).await;
     let dead = dead(&app).await;
     assert_eq!(dead.len(), 20);
-    let pool = &app.connections().mysql;
+    let (pool, cell) = (&app.connections().mysql, app.cell_of(1));
     let retries = dead
         .iter()
         .flat_map(|seq| [*seq; 3])
-        .map(|seq| async move { dead_events::retry(pool, EventId { cell: CELL, seq }).await.unwrap() });
+        .map(|seq| async move { dead_events::retry(pool, EventId { cell, seq }).await.unwrap() });
     let (outcomes, ()) = tokio::join!(join_all(retries), async {
         for _ in 0..20 {
             buy(&app, 2, 2).await;
@@ -179,15 +178,16 @@ async fn a_killed_retry_leaves_nothing() {
     let order = buy(&app, 1, 3).await;
     app.drain_events().await;
     allow(&app).await;
-    let id = format!("0-{}", order / 1_024);
-    let pool = &app.connections().mysql;
+    let id = format!("{}-{}", app.cell_of(1), order / 1_024);
+    let (pool, cell) = (&app.connections().mysql, app.cell_of(1));
     let database: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(pool).await.unwrap();
 
     // The ledger is written behind orders, wallets and units.
     let mut holder = pool.begin().await.unwrap();
     // However slow the machine is, it holds on.
     sqlx::query("SET SESSION wait_timeout = 3600").execute(&mut *holder).await.unwrap();
-    sqlx::query("INSERT INTO ledger (cell, seq, user_id, kind, amount, balance, at) VALUES (0, ?, 9, 'x', 1, 1, NOW())")
+    sqlx::query("INSERT INTO ledger (cell, seq, user_id, kind, amount, balance, at) VALUES (?, ?, 9, 'x', 1, 1, NOW())")
+        .bind(cell.0)
         .bind(order / 1_024)
         .execute(&mut *holder)
         .await
@@ -303,7 +303,7 @@ async fn a_refund_is_not_told_before_its_payment() {
     allow(&app).await;
     eventually!(app.count("SELECT COUNT(*) FROM outbox").await == 1);
     assert!(run(&app, &["events", "retry", "--all"]).status.success());
-    drain_outbox(&app.connections().worker(), CELL, Duration::from_secs(60)).await.unwrap();
+    drain_outbox(&app.connections().worker(), app.cell_of(1), Duration::from_secs(60)).await.unwrap();
     let messages = app.take_messages().await;
     let of_order = |it: &&Value| it["data"]["orderId"] == json!(order);
     let kinds: Vec<&str> = messages.iter().filter(of_order).map(|it| it["type"].as_str().unwrap()).collect();
@@ -345,8 +345,11 @@ async fn late_messages_go_out_while_others_come_all_the_time() {
             // The publisher stands behind the late ones by then.
             if !retried && others > 100 {
                 let retry = async {
-                    dead_events::retry(&app.connections().mysql, EventId { cell: CELL, seq: order / 1_024 })
-                        .await
+                    dead_events::retry(
+                        &app.connections().mysql,
+                        EventId { cell: app.cell_of(1), seq: order / 1_024 },
+                    )
+                    .await
                 };
                 assert_eq!(retry.await.unwrap(), Resolved::Done);
                 retried = true;
@@ -378,12 +381,13 @@ async fn a_message_that_comes_late_is_not_taken_for_confirmed() {
     allow(&app).await;
     let pool = &app.connections().mysql;
     use firstcome::mysql::outbox::{confirm, waiting};
-    let read: Vec<Seq> = waiting(pool, CELL, 0, 10).await.unwrap().iter().map(|it| it.seq).collect();
+    let read: Vec<Seq> =
+        waiting(pool, app.cell_of(1), 0, 10).await.unwrap().iter().map(|it| it.seq).collect();
     assert!(read.len() == 2 && read[0] < late && late < read[1], "{read:?}");
-    let done = dead_events::retry(pool, EventId { cell: CELL, seq: late }).await.unwrap();
+    let done = dead_events::retry(pool, EventId { cell: app.cell_of(1), seq: late }).await.unwrap();
     assert_eq!(done, Resolved::Done);
-    confirm(pool, CELL, &read, true).await.unwrap();
-    let left = waiting(pool, CELL, 0, 10).await.unwrap();
+    confirm(pool, app.cell_of(1), &read, true).await.unwrap();
+    let left = waiting(pool, app.cell_of(1), 0, 10).await.unwrap();
     assert_eq!(left.iter().map(|it| it.seq).collect::<Vec<_>>(), [late]);
     app.abandon().await;
 }

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::books::{Books, assert_equal, rows};
 use super::last_event;
-use crate::cell_dump::connect;
 use crate::test_app::{CELL, TestApp};
 use crate::test_clock::TestClock;
 
@@ -145,8 +144,7 @@ fn without_nulls(body: Value) -> Value {
 }
 
 pub async fn now(app: &TestApp) -> DateTime<Utc> {
-    let (seconds, _): (i64, i64) =
-        redis::cmd("TIME").query_async(&mut connect(&app.redis.url()).await).await.unwrap();
+    let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(&mut app.redis_of(1).await).await.unwrap();
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
@@ -216,7 +214,7 @@ async fn random_histories_end_as_if_none_had_died() {
         assert_equal(&rows(&app.connections().mysql).await, &books.rows().await, &story);
         books.assert_clean(&app).await;
     }
-    let events = crate::cell_dump::events(&mut connect(&app.redis.url()).await).await;
+    let events = crate::cell_dump::events(&app.redis.url()).await;
     println!("{died} dead events seen, {between} retries, {events} events");
     assert!(events > rounds * PARTS * STEPS / 3, "most steps are refused");
 

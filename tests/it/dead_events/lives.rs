@@ -10,7 +10,6 @@ use super::books::{Books, assert_equal, rows};
 use super::histories::{HOURS, now};
 use super::last_event;
 use super::stories::ordered_picks;
-use crate::cell_dump::connect;
 use crate::test_app::{CELL, TestApp};
 
 /// Events of each copy: set, claimed, forgotten, set, claimed.
@@ -38,7 +37,7 @@ async fn forgotten(app: &TestApp, copies: u64) -> Vec<Seq> {
     let newest: Vec<(String, Vec<String>)> = redis::cmd("XREVRANGE")
         .arg(&["{c0}:events", "+", "-", "COUNT"])
         .arg(copies)
-        .query_async(&mut connect(&app.redis.url()).await)
+        .query_async(&mut app.redis_of(1).await)
         .await
         .unwrap();
     let mut events: Vec<(u64, Seq)> = newest

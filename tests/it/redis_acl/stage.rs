@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use super::super::test_app::{TestApp, eventually};
 use super::super::test_clock::TestClock;
 use super::super::test_cluster::{server_of, start_cluster_of};
+use super::super::test_redis::TestRedis;
 use super::super::test_servers;
 use super::{ENGINE, assert_nothing_refused, observer, options, redis, with_user};
 
@@ -47,7 +48,11 @@ impl Stage {
     }
 
     fn servers(&self) -> Vec<&PrivateRedis> {
-        self.cluster.as_ref().map_or(vec![&self.app.redis], |it| it.servers.iter().collect())
+        match (&self.cluster, &self.app.redis) {
+            (Some(cluster), _) => cluster.servers.iter().collect(),
+            (None, TestRedis::One(redis)) => vec![redis],
+            (None, TestRedis::Cluster(_)) => unreachable!("the stage starts its own servers"),
+        }
     }
 
     /// Who may do anything, at the server that has a cell.
@@ -67,7 +72,7 @@ impl Stage {
     /// Each server starts again, one after the other.
     pub async fn restart(&mut self) {
         match &mut self.cluster {
-            None => self.app.redis.restart().await.unwrap(),
+            None => self.app.redis.own().restart().await.unwrap(),
             Some(cluster) => {
                 for server in &mut cluster.servers {
                     server.restart().await.unwrap();

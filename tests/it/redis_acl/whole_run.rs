@@ -36,8 +36,8 @@ async fn a_restart_under_the_acl_loses_nothing() {
     app.stop_engine().await;
     let observed = with_user(&app.redis.url(), "observer");
     let before = everything(&observed).await;
-    app.redis.kill().await;
-    app.redis.restart().await.unwrap();
+    app.redis.own().kill().await;
+    app.redis.own().restart().await.unwrap();
     // Who has not logged in hears NOAUTH from a server that still loads, too.
     let mut observer = connect(&observed).await;
     let loading = async |redis: &mut MultiplexedConnection| {
@@ -46,7 +46,7 @@ async fn a_restart_under_the_acl_loses_nothing() {
     };
     eventually!(!loading(&mut observer).await);
     assert_eq!(everything(&observed).await, before);
-    assert_nothing_refused(&app.redis).await;
+    assert_nothing_refused(app.redis.own()).await;
     app.start_engine().await;
     assert_eq!(app.count(REBUILDS).await, rebuilds, "nothing was missing");
     app.finish().await;

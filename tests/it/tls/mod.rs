@@ -15,7 +15,6 @@ use firstcome::rabbitmq::{PublishError, Publisher};
 use firstcome::scripts::connect::RedisServer;
 use serde_json::json;
 
-use super::cell_dump::connect;
 use super::test_app::{TestApp, eventually, fresh_settings, take_messages};
 use super::test_sentinels::launch;
 use super::test_servers::{self, binaries, fresh_folder, start_redis};
@@ -148,7 +147,7 @@ async fn the_engine_works_over_tls() {
         let order = json!({"userId": 1, "items": [{"productId": 1, "quantity": 1}]});
         assert_eq!(app.post("/orders", order).await.status, 201);
         app.assert_clean().await;
-        app.redis.restart().await.unwrap();
+        app.redis.own().restart().await.unwrap();
         eventually!(app.get("/users/1/balance").await.status == 200);
         app.stop_engine().await;
         app.start_engine().await;
@@ -158,7 +157,7 @@ async fn the_engine_works_over_tls() {
         .await
         .unwrap();
     assert!(!cipher.is_empty());
-    let mut observer = connect(&app.redis.url()).await;
+    let mut observer = app.redis_of(1).await;
     let clients: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut observer).await.unwrap();
     let secured = clients.lines().filter(|it| it.contains(&format!("laddr=127.0.0.1:{redis_port} "))).count();
     assert!(secured >= 2 && secured + 1 == clients.lines().count(), "all but the observer: {clients}");
