@@ -66,7 +66,7 @@ async fn what_a_failover_loses_is_counted_to_the_event() {
         let answer = answer.await.unwrap();
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "nobody knows of it: {answer:?}");
     }
-    assert_eq!(stage.lost().await, lost);
+    assert_eq!((stage.lost().await, stage.lost_by_metrics().await), (lost.clone(), lost.clone()));
     for (cell, before) in epochs {
         assert_eq!(epoch(&stage.app, cell).await > before, cells.contains(&cell), "cell {cell}");
     }
