@@ -23,7 +23,7 @@
 --   HELD         what came stays for those who waited for it, for a moment (a recall only)
 --   WAIT         too few are here, but for what cells need that asked before; where nobody waits for them (wanted = 0), too
 --                few are left to be shared out
---   GIVEN        number, units, position as above; scarce = 1 where cells wait for units
+--   GIVEN        number, units, position as above; scarce = 1 where it is no more than what is waited for, or cells wait
 -- EFFECTS  on GIVEN only: one quota_given event, pool.remaining and pool.moved - units, quota.out<to>, gifts with it,
 --          asks without it
 -- CLOCK    Redis TIME
@@ -83,4 +83,4 @@ if waiting then
   redis.call('ZREM', KEYS[6], to)
   redis.call('HDEL', KEYS[4], 'ask' .. to)
 end
-return {'GIVEN', tonumber(number), given, id, life, waiting and 1 or 0}
+return {'GIVEN', tonumber(number), given, id, life, (waiting or given <= wanted) and 1 or 0}

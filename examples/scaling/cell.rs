@@ -136,7 +136,7 @@ impl Cell {
         if is_waited_for {
             self.asks.retain(|it| it.0 != to);
         }
-        Give::Given { transfer, scarce: is_waited_for }
+        Give::Given { transfer, scarce: is_waited_for || transfer.units <= wanted }
     }
 
     /// What cells need that asked before; each needs one. `None`: it is too far behind.
@@ -198,7 +198,9 @@ impl Cell {
     pub fn ask(&mut self, cell: u16, least: i64, ask_ms: u64, now: Nanos) -> Asked {
         self.asks.retain(|it| it.0 == cell || now < it.1);
         if self.before(cell, now).is_some_and(|it| self.remaining - it >= least) {
-            self.asks.retain(|it| it.0 != cell);
+            if let Some(asked) = self.asks.iter_mut().find(|it| it.0 == cell) {
+                asked.1 = now + ask_ms * MS / 5;
+            }
             return Asked::Ready;
         }
         let until = now + ask_ms * MS;

@@ -288,7 +288,7 @@ impl Desk {
         let mut all: Vec<Delivery> = join_all(recalls).await;
         if all_moving {
             for gift in world.call(Some(node), home, Script::QuotaGifts, |it, _| it.gifts()).await {
-                all.push(deliver(world, node, gift, 0).await);
+                all.push(deliver(world, node, gift, HOLD).await);
             }
         }
         !all.iter().any(|it| matches!(it, Delivery::TimedOut))

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::stock::{self, Counted};
-use super::transfer::{Delivery, deliver, kind};
+use super::transfer::{Delivery, deliver, hold_ms, kind};
 use crate::cell::CellId;
 use crate::ids::UserId;
 use crate::pool::Pool;
@@ -31,10 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a cell's question counts at the home: longer than a round trip and a transfer, and short, since the others
 /// wait for a cell whose node died.
 const ASK_MS: u64 = 500;
-
-/// How long units that came for those who waited are not recalled. Orders follow within milliseconds; where the buyers have
-/// gone, the units are free after that.
-const HOLD_MS: u64 = 250;
 
 /// Pause between two rounds that brought nothing: somebody else's transfer is under way.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -224,16 +220,17 @@ impl Desk {
     ) -> Result<Option<Asked>, ScriptError> {
         let (since, share) = (Instant::now(), 2 * u64::from(self.scripts.cells().count()));
         let ask = Ask::Home { least, wanted, share };
-        let (transfer, hold_ms) = match quota_give(&self.scripts, pool, home, cell, ask).await? {
+        let (transfer, scarce) = match quota_give(&self.scripts, pool, home, cell, ask).await? {
             QuotaGive::NotFound => return Ok(Some(Asked::Short { left: 0, since })),
-            QuotaGive::Outstanding(transfer) => (transfer, HOLD_MS),
-            QuotaGive::Given { transfer, scarce } => (transfer, if scarce { HOLD_MS } else { 0 }),
+            QuotaGive::Outstanding(transfer) => (transfer, true),
+            QuotaGive::Given { transfer, scarce } => (transfer, scarce),
             QuotaGive::Held | QuotaGive::Wait => return Ok(None),
         };
+        let hold_ms = if scarce { hold_ms(&self.scripts, &transfer) } else { 0 };
         match deliver(&self.scripts, &self.watermark, transfer, hold_ms).await? {
             Delivery::Arrived => {
                 // What came for those who wait is bought at once.
-                if hold_ms == 0 && transfer.units >= AHEAD_MIN {
+                if !scarce && transfer.units >= AHEAD_MIN {
                     self.mark((pool, cell), transfer.units / 2);
                 }
                 Ok(Some(Asked::Came(transfer.units)))
@@ -291,7 +288,7 @@ impl Desk {
         if all_moving {
             for gift in quota_gifts(&self.scripts, home, GIFTS).await? {
                 if gift.pool == pool {
-                    deliver(&self.scripts, &self.watermark, gift, 0).await?;
+                    deliver(&self.scripts, &self.watermark, gift, hold_ms(&self.scripts, &gift)).await?;
                 }
             }
         }

@@ -18,6 +18,19 @@ use crate::watermark::{Reached, Watermark};
 /// Longest wait for MySQL, which has an event within some milliseconds while it keeps up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long units that came for those who wait are not recalled. Orders follow within milliseconds; where the buyers have
+/// gone, the units are free after that.
+const HOLD_MS: u64 = 250;
+
+/// How long what arrives stays where it is, whoever brings it there: what a home gives is waited for, as far as anybody knows
+/// but the one who asked.
+pub fn hold_ms(scripts: &Scripts, transfer: &Transfer) -> u64 {
+    match transfer.from == transfer.pool.home(scripts.cells()) {
+        true => HOLD_MS,
+        false => 0,
+    }
+}
+
 /// How units that were given come to their new cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {

@@ -39,7 +39,7 @@ pub enum QuotaGive {
     Outstanding(Transfer),
     Held,
     Wait,
-    /// `scarce`: cells wait for units.
+    /// `scarce`: it is no more than what is waited for, or other cells wait, too.
     Given {
         transfer: Transfer,
         scarce: bool,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Trouble, Worker};
+use crate::across::transfer::hold_ms;
 use crate::cell::{CellId, Position};
 use crate::mysql::cells;
 use crate::pool::Pool;
@@ -69,7 +70,7 @@ async fn step(worker: &Worker, transfer: Transfer) -> Result<(), TransferError> 
     if !has(worker, transfer.from, transfer.given).await? {
         return Ok(());
     }
-    match quota_take(&worker.scripts, &transfer, 0).await? {
+    match quota_take(&worker.scripts, &transfer, hold_ms(&worker.scripts, &transfer)).await? {
         QuotaTake::Already(arrived) if has(worker, transfer.to, arrived).await? => {
             quota_settle(&worker.scripts, &transfer).await?;
         }
