@@ -168,6 +168,7 @@ fn serve(settings: &Settings, arguments: &[&str]) -> Command {
         .arg("serve")
         .args(arguments)
         .env("FIRSTCOME_LISTEN", format!("127.0.0.1:{}", ports::free().unwrap()))
+        .env("FIRSTCOME_CELLS", settings.cells.to_string())
         .env("FIRSTCOME_REDIS_URL", settings.redis_url.expose())
         .env("FIRSTCOME_MYSQL_URL", settings.mysql_url.expose())
         .env("FIRSTCOME_AMQP_URL", settings.amqp_url.expose())

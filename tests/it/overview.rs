@@ -74,7 +74,8 @@ async fn a_closed_cell_is_shown() {
     let app = TestApp::start().await;
     app.user_with(1, 100).await;
     app.drain().await;
-    let closed = app.cell_of(1);
+    // The one whose lists are shown.
+    let closed = app.settings.cells().first();
     close(&app.connections().worker(), closed).await.unwrap();
     let at = usize::from(closed.0);
     eventually!(overview(&app).await["cells"][at]["sells"] == false);

@@ -449,6 +449,7 @@ impl Shop {
     fn run(&self, arguments: &[&str]) -> Output {
         firstcome()
             .args(arguments)
+            .env("FIRSTCOME_CELLS", self.settings.cells.to_string())
             .env("FIRSTCOME_REDIS_URL", self.settings.redis_url.expose())
             .env("FIRSTCOME_MYSQL_URL", self.settings.mysql_url.expose())
             .env("FIRSTCOME_AMQP_URL", self.settings.amqp_url.expose())

@@ -36,6 +36,7 @@ fn command(settings: &Settings, log: &Path, arguments: &[&str]) -> Command {
     command.stdout(said.try_clone().unwrap()).stderr(said);
     command
         .env("FIRSTCOME_LISTEN", settings.listen.to_string())
+        .env("FIRSTCOME_CELLS", settings.cells.to_string())
         .env("FIRSTCOME_REDIS_URL", with_user(settings.redis_url.expose(), "://", "redis"))
         .env("FIRSTCOME_MYSQL_URL", with_user(settings.mysql_url.expose(), "://root@", "mysql"))
         // RabbitMQ knows no such user: this is what errors are made of.

@@ -50,6 +50,9 @@ async fn buy(app: &TestApp, product: u64) -> StatusCode {
 async fn thousands_cost_a_read_each_hundred_milliseconds() {
     let (app, node) = shop().await;
     for (path, script, id) in READS {
+        // With several cells it takes pages of all their rankings.
+        let is_added_up = script == "ranking_top" && app.settings.cells > 1;
+        let script = if is_added_up { "ranking_page" } else { script };
         let (before, began) = (node.told_by_script(script, "FOUND").await, Instant::now());
         let mut answers = Vec::new();
         for _ in 0..10 {
@@ -59,7 +62,8 @@ async fn thousands_cost_a_read_each_hundred_milliseconds() {
         let reads = node.told_by_script(script, "FOUND").await - before;
         println!("{path}: {reads} reads for 1000 answers in {:?}", began.elapsed());
         // Until it is a rush they read for themselves; on a slow machine each of the ten times is a new one.
-        let most = times as u64 + 10 * RUSH;
+        // Each asks all cells.
+        let most = (times as u64 + 10 * RUSH) * u64::from(app.settings.cells);
         assert!((1..=most).contains(&reads), "{path}: {reads} reads in {:?}", began.elapsed());
         let first = &answers[0];
         assert_eq!((first.status, first.header("content-type")), (StatusCode::OK, Some("application/json")));

@@ -105,7 +105,9 @@ async fn a_rush_hears_from_memory_what_the_script_said() {
     let (by_script, by_memory) =
         (node.told_by_script("order_place", "OUT_OF_STOCK").await, node.told_by_memory("stock").await);
     println!("sold out: {by_script} from the script, {by_memory} from memory");
-    assert_eq!(by_script + by_memory, refused.len() as u64);
+    // Where it cannot be that another cell has units, the script's answer is the last word.
+    assert!(by_script + by_memory >= refused.len() as u64);
+    assert!(app.settings.cells > 1 || by_script + by_memory == refused.len() as u64);
     assert_eq!(app.stock(1).await, 0);
     app.finish().await;
 }

@@ -179,8 +179,13 @@ fn order() -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purchase_is_told_step_by_step() {
     let (collector, url) = Collector::start().await;
-    let mut shop =
-        Shop::open(&[("FIRSTCOME_OTLP_ENDPOINT", url.as_str()), ("FIRSTCOME_OTLP_SAMPLE_RATIO", "1")]).await;
+    // Of one cell, in which a purchase is one script, always.
+    let environment = [
+        ("FIRSTCOME_OTLP_ENDPOINT", url.as_str()),
+        ("FIRSTCOME_OTLP_SAMPLE_RATIO", "1"),
+        ("FIRSTCOME_CELLS", "1"),
+    ];
+    let mut shop = Shop::open(&environment).await;
     shop.fill(&[], "Mug").await;
     let traced: &[(&str, &str)] = &[("traceparent", &format!("00-{TRACE}-{PARENT}-01"))];
     let bought = shop.send(Method::POST, "/orders", traced, order()).await;
@@ -194,12 +199,7 @@ async fn a_purchase_is_told_step_by_step() {
     assert_eq!(shop.send(Method::GET, "/products/77", &[], json!({})).await.status, 404);
     assert_eq!(shop.send(Method::GET, "/nowhere/canary", &[], json!({})).await.status, 404);
     let mut redis = cell_dump::connect(&shop.redis.url()).await;
-    let () = redis::cmd("SET")
-        .arg(key_of(&shop.settings, 5, "user:5"))
-        .arg("no hash")
-        .query_async(&mut redis)
-        .await
-        .unwrap();
+    let () = redis::cmd("SET").arg("{c0}:user:5").arg("no hash").query_async(&mut redis).await.unwrap();
     assert_eq!(shop.send(Method::GET, "/users/5/balance", traced, json!({})).await.status, 500);
     eventually!(!collector.spans("publish").is_empty());
     shop.close().await;

@@ -114,11 +114,11 @@ async fn a_dead_event_does_not_count() {
     app.product_with(1, 10, 1_000).await;
     app.user_with(1, 1_000).await;
     let first = buy(&app, "first").await;
-    let next_seq = first.body["orderId"].as_u64().unwrap() / 1_024 + 1;
+    let next = first.body["orderId"].as_u64().unwrap() + 1_024;
     sqlx::query(
         "INSERT INTO payments (order_id, cell, seq, user_id, amount, at) VALUES (?, 0, 0, 1, 1, NOW())",
     )
-    .bind(next_seq * 1_024)
+    .bind(next)
     .execute(&app.connections().mysql)
     .await
     .unwrap();
