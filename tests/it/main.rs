@@ -48,6 +48,7 @@ mod injection;
 mod limits;
 mod memory_bounds;
 mod model;
+mod model_cells;
 mod openapi;
 mod operations_files;
 mod order_place;

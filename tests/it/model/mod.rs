@@ -5,17 +5,18 @@ mod catalogue;
 mod expected_keys;
 mod fixed;
 mod generate;
-mod mutants;
+pub mod mutants;
 mod operations;
 mod orders;
-mod outcomes;
+pub mod outcomes;
 mod payments;
 mod picks;
+pub mod proxy;
 mod requests;
 mod rules;
 mod run;
 mod sales;
-mod world;
+pub mod world;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -78,7 +79,7 @@ fn run_sequences(world: &World, runtime: &Runtime, mut runner: TestRunner) -> (T
     (tally.into_inner(), result)
 }
 
-fn runtime() -> Runtime {
+pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 

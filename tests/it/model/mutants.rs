@@ -1,25 +1,25 @@
 //! Promise of the model test itself: a script that breaks a rule turns it red. Each mutant is one wrong line in one script.
 //! A proxy in front of Redis calls the mutant in the script's place, so nothing is compiled anew.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use firstcome::cell::{CellId, Cells, Fence};
 use firstcome::scripts::{Script, loaded_text};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::super::test_servers::fresh_folder;
+use super::proxy::{Swap, proxy};
 use super::rules::EPOCH;
 use super::world::{STREAM_BOUND, World, redis};
 use super::{SEQUENCES, fixed, run_sequences, runtime};
 
 /// A script with something wrong in it: `from`, which it has once, is `to`.
-struct Mutant {
-    script: Script,
-    wrong: &'static str,
-    from: &'static str,
-    to: &'static str,
+pub struct Mutant {
+    pub script: Script,
+    pub wrong: &'static str,
+    pub from: &'static str,
+    pub to: &'static str,
 }
 
 /// Mutants at once.
@@ -90,36 +90,6 @@ fn loaded(body: &str) -> String {
     loaded_text(body, CellId(0), Cells::new(1).unwrap(), &Fence { epoch: EPOCH, replid: None }, STREAM_BOUND)
 }
 
-/// The digest that is called, and the one that is called instead.
-type Swap = Arc<Mutex<Option<(String, String)>>>;
-
-/// Passes everything on, with one digest for another.
-async fn proxy(listener: TcpListener, to: String, swap: Swap) {
-    while let Ok((client, _)) = listener.accept().await {
-        let (server, swap) = (TcpStream::connect(&to).await.unwrap(), swap.clone());
-        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-            (client.into_split(), server.into_split());
-        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-        tokio::spawn(async move {
-            let mut chunk = vec![0; 1 << 16];
-            while let Ok(length @ 1..) = from_client.read(&mut chunk).await {
-                let swap = swap.lock().unwrap().clone();
-                if let Some((called, instead)) = swap {
-                    replace(&mut chunk[..length], called.as_bytes(), instead.as_bytes());
-                }
-                to_server.write_all(&chunk[..length]).await.unwrap();
-            }
-        });
-    }
-}
-
-/// A request is one write of a few hundred bytes, so a digest is in one chunk.
-fn replace(chunk: &mut [u8], called: &[u8], instead: &[u8]) {
-    if let Some(start) = chunk.windows(called.len()).position(|it| it == called) {
-        chunk[start..start + instead.len()].copy_from_slice(instead);
-    }
-}
-
 /// Tries mutants until none is left; the names of those that no sequence told from the script.
 fn survivors(next: &Mutex<std::slice::Iter<'_, Mutant>>) -> Vec<String> {
     let (runtime, swap) = (runtime(), Swap::default());
@@ -147,7 +117,7 @@ fn survivors(next: &Mutex<std::slice::Iter<'_, Mutant>>) -> Vec<String> {
             let text = loaded(&script.text().replace(from, to));
             redis::cmd("SCRIPT").arg("LOAD").arg(text).query_async::<String>(&mut connection).await.unwrap()
         });
-        *swap.lock().unwrap() = Some((called, instead));
+        *swap.lock().unwrap() = [(called, instead)].into();
         // Always the same sequences: a mutant is found in every run or in none.
         let config =
             Config { cases: SEQUENCES, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
@@ -164,7 +134,7 @@ fn survivors(next: &Mutex<std::slice::Iter<'_, Mutant>>) -> Vec<String> {
                 }
             }
         }
-        *swap.lock().unwrap() = None;
+        swap.lock().unwrap().clear();
     }
 }
 

@@ -30,7 +30,7 @@ const NOT_COVERED: [(Script, &str); 15] = [
 ];
 
 /// Why: this model is of one cell.
-const SEVERAL: &str = "with several cells only; tests/it/cells compares those";
+const SEVERAL: &str = "with several cells only; tests/it/model_cells has those";
 
 /// Outcomes that no sequence comes to.
 const CANNOT_OCCUR: [(Script, &str, &str); 8] = [

@@ -1,0 +1,166 @@
+//! The rules of `lua/quota_*.lua`.
+
+use firstcome::cell::{CellId, Position, Seq};
+use firstcome::event::{Direction, Event, QuotaMovedEvent};
+use firstcome::pool::Pool;
+use firstcome::scripts::quota_give::{Ask, Transfer};
+use firstcome::scripts::quota_read::Quota;
+
+use super::rules::{Expected, Given, Model, Taken, Volatile, cells};
+
+pub enum TakeTold {
+    Unknown,
+    Void,
+    OutOfTurn,
+    Already(Position),
+    Taken(Position),
+}
+
+impl Model {
+    pub fn quota_ask(&mut self, pool: Pool, cell: CellId, least: i64, ask_ms: i64) -> &'static str {
+        let (home, now_ms) = (pool.home(cells()), self.now_ms);
+        let Some(remaining) = self.here(home, pool).map(|it| it.remaining) else { return "NOT_FOUND" };
+        let Volatile { asks, ask_until, .. } = &mut self.cell_mut(home).volatile;
+        let line = asks.entry(pool).or_default();
+        while let Some((_, first)) = line.first()
+            && ask_until.get(&(pool, *first)).is_none_or(|it| now_ms >= *it)
+        {
+            ask_until.remove(&(pool, *first));
+            line.remove(0);
+        }
+        let is_first = line.first().is_none_or(|(_, first)| *first == cell);
+        let is_ready = is_first && remaining >= least;
+        if is_ready || ask_ms == 0 {
+            line.retain(|(_, it)| *it != cell);
+            ask_until.remove(&(pool, cell));
+            return if is_ready { "READY" } else { "GONE" };
+        }
+        if !line.iter().any(|(_, it)| *it == cell) {
+            let newest = line.last().map_or(0, |(score, _)| *score);
+            line.push((newest + 1, cell));
+        }
+        ask_until.insert((pool, cell), now_ms + ask_ms);
+        "WAITING"
+    }
+
+    fn transfer(&self, pool: Pool, from: CellId, to: CellId, life: Seq, given: Given) -> Transfer {
+        let told = Position { epoch: self.cell(from).epoch, seq: given.at.seq };
+        Transfer { pool, from, to, number: given.number, units: given.units, given: told, life }
+    }
+
+    /// The outcome; the transfer, where there is one; and whether cells wait.
+    pub fn quota_give(
+        &mut self,
+        pool: Pool,
+        from: CellId,
+        to: CellId,
+        ask: Ask,
+    ) -> (&'static str, Option<Transfer>, bool) {
+        let now_ms = self.now_ms;
+        let Some(here) = self.here(from, pool) else { return ("NOT_FOUND", None, false) };
+        let last = here.given.get(&to).copied();
+        let (life, remaining, moved) = (here.life, here.remaining, here.moved);
+        let Volatile { gifts, asks, ask_until, hold_until, .. } = &self.cell(from).volatile;
+        if gifts.contains(&(pool, to)) {
+            let given = last.expect("it was given");
+            return ("OUTSTANDING", Some(self.transfer(pool, from, to, life, given)), false);
+        }
+        let counts =
+            |(_, cell): &&(u64, CellId)| ask_until.get(&(pool, *cell)).is_some_and(|it| now_ms < *it);
+        let waiting = asks.get(&pool).and_then(|it| it.iter().find(counts)).map(|(_, cell)| *cell);
+        let (units, scarce) = match ask {
+            Ask::Recall { .. } if remaining < 1 => return ("WAIT", None, false),
+            Ask::Recall { .. } if hold_until.get(&pool).is_some_and(|it| now_ms < *it) => {
+                return ("HELD", None, false);
+            }
+            Ask::Recall { wanted } => (wanted.max((remaining + 1) / 2), false),
+            Ask::Home { least, .. } if waiting.is_some_and(|it| it != to) || remaining < least => {
+                return ("WAIT", None, false);
+            }
+            Ask::Home { wanted, .. } if waiting.is_some() => (wanted, true),
+            Ask::Home { wanted, share, .. } => (wanted.max(remaining / share as i64), false),
+        };
+        let units = units.min(remaining);
+        let number = last.map_or(0, |it| it.number) + 1;
+        let (remaining, moved) = (remaining - units, moved - units);
+        let (at_ms, direction) = (now_ms, Direction::Given);
+        let event =
+            QuotaMovedEvent { at_ms, pool, direction, peer: to, life, number, units, remaining, moved };
+        let at = self.happened(from, Expected::Event(Event::QuotaMoved(event)));
+        let given = Given { number, units, at };
+        let here = self.here_mut(from, pool);
+        (here.remaining, here.moved) = (remaining, moved);
+        here.given.insert(to, given);
+        let volatile = &mut self.cell_mut(from).volatile;
+        volatile.gifts.insert((pool, to));
+        if scarce {
+            volatile.asks.entry(pool).or_default().retain(|(_, it)| *it != to);
+            volatile.ask_until.remove(&(pool, to));
+        }
+        ("GIVEN", Some(self.transfer(pool, from, to, life, given)), scarce)
+    }
+
+    pub fn quota_take(&mut self, transfer: &Transfer, hold_ms: u64) -> TakeTold {
+        let Transfer { pool, from, to, number, units, life, .. } = *transfer;
+        let (now_ms, epoch) = (self.now_ms, self.cell(to).epoch);
+        let Some(here) = self.here(to, pool).filter(|it| it.life >= life) else { return TakeTold::Unknown };
+        if here.life > life {
+            return TakeTold::Void;
+        }
+        let last = here.taken.get(&from).copied();
+        let taken = last.map_or(0, |it| it.number);
+        if let Some(last) = last.filter(|it| it.number >= number) {
+            return TakeTold::Already(Position { epoch, seq: last.at.seq });
+        } else if taken + 1 != number {
+            return TakeTold::OutOfTurn;
+        }
+        let (remaining, moved) = (here.remaining + units, here.moved + units);
+        let event = QuotaMovedEvent {
+            at_ms: now_ms,
+            pool,
+            direction: Direction::Taken,
+            peer: from,
+            life,
+            number,
+            units,
+            remaining,
+            moved,
+        };
+        let at = self.happened(to, Expected::Event(Event::QuotaMoved(event)));
+        let here = self.here_mut(to, pool);
+        (here.remaining, here.moved) = (remaining, moved);
+        here.taken.insert(from, Taken { number, at });
+        if hold_ms > 0 {
+            self.cell_mut(to).volatile.hold_until.insert(pool, now_ms + hold_ms as i64);
+        }
+        TakeTold::Taken(at)
+    }
+
+    pub fn quota_settle(&mut self, transfer: &Transfer) -> &'static str {
+        let Transfer { pool, from, to, number, .. } = *transfer;
+        let last = self.here(from, pool).and_then(|it| it.given.get(&to));
+        if last.is_none_or(|it| it.number != number) {
+            return "OTHER";
+        }
+        if self.cell_mut(from).volatile.gifts.remove(&(pool, to)) { "SETTLED" } else { "OTHER" }
+    }
+
+    pub fn quota_read(&self, cell: CellId, pool: Pool) -> Quota {
+        let increases = self.cell(cell).volatile.increases.get(&pool).copied().unwrap_or(0);
+        self.here(cell, pool).map_or(Quota::default(), |it| Quota {
+            remaining: it.remaining,
+            moved: it.moved,
+            increases,
+        })
+    }
+
+    pub fn quota_gifts(&self, from: CellId) -> Vec<Transfer> {
+        let gifts = self.cell(from).volatile.gifts.iter();
+        gifts
+            .filter_map(|(pool, to)| {
+                let here = self.here(from, *pool)?;
+                Some(self.transfer(*pool, from, *to, here.life, here.given[to]))
+            })
+            .collect()
+    }
+}
