@@ -8,6 +8,8 @@
 # sleeps for half a minute or a minute). CONTRIBUTING.md says more.
 # make test ARGS="--test it cluster_sales" reads FIRSTCOME_SALES_ROUNDS (of each kind of sale, 1), FIRSTCOME_SALES_BUYERS (of each,
 # 1000) and FIRSTCOME_SALES_SEED (of the first round; else a random one, which it prints).
+# The tests read FIRSTCOME_TEST_CELLS (cells of their engines, 1) and FIRSTCOME_TEST_REDIS (single, or cluster: three servers, and
+# eight cells unless the other says otherwise); test-cells sets both.
 # bench reads BENCH_SECONDS (each load, 10), BENCH_ONLY (unit, growth, burst, aof, reads, claims, latency, overload,
 # sustained, ready, alternative, with commas between them; else all) and what docs/performance.md says.
 # loadtest reads SCENARIO (a name of loadtest/*.js) and what loadtest/README.md says: BASE_URL, VUS, RATE, DURATION, STOCK …
@@ -20,7 +22,7 @@ SCENARIO ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pages bench test-faults test-mutants test-upgrade loadtest fuzz-api lint
+.PHONY: help setup run test test-pages test-cells bench test-faults test-mutants test-upgrade loadtest fuzz-api lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +43,10 @@ test-pages: ## test the scripts of the pages, and check the types of the k6 scen
 	node --test src/console/console.test.js src/console/shop/shop.test.js
 	npm ci --prefix loadtest --no-audit --no-fund --silent
 	npm run --prefix loadtest check
+
+test-cells: setup ## run the integration tests with eight cells, on one Redis and then on a Redis Cluster (ARGS="answers::": some)
+	FIRSTCOME_TEST_CELLS=8 cargo test --test it $(ARGS)
+	FIRSTCOME_TEST_REDIS=cluster cargo test --test it $(ARGS)
 
 test-faults: setup ## kill, cut and stop servers and engines under load, and check what was acknowledged
 	cargo test --test it faults::what_was_acknowledged_survives_faults -- --ignored --nocapture

@@ -5,13 +5,16 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use firstcome::cell::CellId;
-use firstcome::dev::{PrivateCluster, PrivateRedis};
+use firstcome::dev::{ClusterOptions, Fsync, PrivateCluster, PrivateRedis, RedisOptions};
 use firstcome::scripts::cluster::slots::{SLOTS, slot_of_cell};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
 use super::cell_dump::{Dump, connect, dump, everything};
-use super::test_cluster::start_cluster;
+use super::test_servers::{binaries, fresh_folder};
+
+/// Nothing fails here, and a slow machine is not to look as if something did.
+const NODE_TIMEOUT_MS: u32 = 15_000;
 
 /// Clusters that no test uses now. To form one takes three seconds.
 static FREE: Mutex<Vec<PrivateCluster>> = Mutex::new(Vec::new());
@@ -140,7 +143,9 @@ async fn free_cluster() -> PrivateCluster {
         }
         return cluster;
     }
-    start_cluster(false).await
+    let each = RedisOptions { fsync: Fsync::EverySec, ..RedisOptions::default() };
+    let options = ClusterOptions { node_timeout_ms: NODE_TIMEOUT_MS, each, ..ClusterOptions::default() };
+    PrivateCluster::start(&binaries(), &fresh_folder(), &options).await.unwrap()
 }
 
 /// Whether no engine and no test is connected to a cluster any more, within a second: what a process that outlived its test
