@@ -42,7 +42,7 @@ local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local least, wanted, share = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local given
-local waiting, before = false, 0
+local waiting, scarce, before = false, false, 0
 if share == 0 then
   if remaining < 1 then return {'WAIT', 0, 0, '', life, 0} end
   if now_ms < tonumber(redis.call('HGET', KEYS[4], 'hold') or '0') then return {'HELD', 0, 0, '', life, 0} end
@@ -65,6 +65,7 @@ else
   if free < least then return {'WAIT', 0, 0, '', life, 1} end
   given = math.min(free, waiting and wanted or math.max(wanted, math.floor(remaining / share)))
   if given < least then return {'WAIT', 0, 0, '', life, 1} end
+  scarce = waiting or given <= wanted
 end
 
 local kind, item, option = string.match(ARGV[1], '^(%a):(%d+):?(%d*)$')
@@ -83,4 +84,4 @@ if waiting then
   redis.call('ZREM', KEYS[6], to)
   redis.call('HDEL', KEYS[4], 'ask' .. to)
 end
-return {'GIVEN', tonumber(number), given, id, life, (waiting or given <= wanted) and 1 or 0}
+return {'GIVEN', tonumber(number), given, id, life, scarce and 1 or 0}

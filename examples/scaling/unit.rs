@@ -36,7 +36,11 @@ fn cases() -> Vec<Case> {
     let (full, none) = ("sku:1:0", "sku:2:0");
     let move_units = vec![
         (Script::QuotaGive, give(full), vec![POOL, "5", "1", "10", "1000000000"]),
-        (Script::QuotaSettle, vec![key("quota:s:1:0"), key("gifts")], vec![POOL, "5", "NUMBER"]),
+        (
+            Script::QuotaSettle,
+            vec![key("quota:s:1:0"), key("gifts"), key(full)],
+            vec![POOL, "5", "NUMBER", "1"],
+        ),
     ];
     let take =
         (Script::QuotaTake, vec![key(full), key("quota:s:1:0")], vec![POOL, "3", "1", "NUMBER", "10", "0"]);

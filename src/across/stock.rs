@@ -19,8 +19,10 @@ const READINGS_MAX: usize = 8;
 pub async fn totals(scripts: &Scripts, pools: &[Pool]) -> Result<Vec<i64>, ScriptError> {
     let mut totals = vec![0; pools.len()];
     for (chunk, totals) in pools.chunks(POOLS_MAX).zip(totals.chunks_mut(POOLS_MAX)) {
-        for (quotas, _) in of_all(scripts, |cell| quota_read(scripts, cell, chunk)).await? {
-            quotas.iter().zip(totals.iter_mut()).for_each(|(quota, total)| *total += quota.share());
+        let cells = of_all(scripts, |cell| quota_read(scripts, cell, chunk)).await?;
+        for (place, (pool, total)) in chunk.iter().zip(totals.iter_mut()).enumerate() {
+            let of_life = of_the_homes_life(scripts, *pool, cells.iter().map(|(quotas, _)| quotas[place]));
+            *total = of_life.iter().map(|it| it.share()).sum();
         }
     }
     Ok(totals)
@@ -71,16 +73,27 @@ pub async fn of_those_that_answer(scripts: &Scripts, pool: Pool) -> Counted {
         let read = quota_read(scripts, cell, &[pool]).await;
         read.map_or(Quota::default(), |(quotas, _)| quotas[0])
     });
-    let quotas = join_all(readings).await;
+    let quotas = of_the_homes_life(scripts, pool, join_all(readings).await);
     Counted { at_most: None, now: quotas.iter().map(|it| it.share()).sum(), quotas }
 }
 
 async fn read(scripts: &Scripts, pool: Pool) -> Result<Vec<(Quota, Epoch)>, ScriptError> {
-    of_all(scripts, |cell| async move {
+    let read = of_all(scripts, |cell| async move {
         let (quotas, epoch) = quota_read(scripts, cell, &[pool]).await?;
         Ok((quotas[0], epoch))
-    })
-    .await
+    });
+    let (quotas, epochs): (Vec<_>, Vec<_>) = read.await?.into_iter().unzip();
+    Ok(of_the_homes_life(scripts, pool, quotas).into_iter().zip(epochs).collect())
+}
+
+/// What cells have of an earlier life of a pool, whose deletion has not come to them, is none of its units.
+fn of_the_homes_life(scripts: &Scripts, pool: Pool, quotas: impl IntoIterator<Item = Quota>) -> Vec<Quota> {
+    let mut quotas: Vec<Quota> = quotas.into_iter().collect();
+    let life = quotas[usize::from(pool.home(scripts.cells()).0)].life;
+    for quota in quotas.iter_mut().filter(|it| it.life != life) {
+        (quota.remaining, quota.moved) = (0, 0);
+    }
+    quotas
 }
 
 fn sum(quotas: &[(Quota, Epoch)]) -> i64 {
@@ -88,7 +101,8 @@ fn sum(quotas: &[(Quota, Epoch)]) -> i64 {
 }
 
 fn has_only_fallen((before, epoch): (Quota, Epoch), (now, epoch_now): (Quota, Epoch)) -> bool {
-    epoch == epoch_now && before.increases == now.increases && now.share() <= before.share()
+    let is_the_same = epoch == epoch_now && before.life == now.life && before.increases == now.increases;
+    is_the_same && now.share() <= before.share()
 }
 
 /// What all other cells add to the sum of a pool's units.
@@ -107,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_transfer_changes_no_sum() {
-        let quota = |remaining, moved| Quota { remaining, moved, increases: 0 };
+        let quota = |remaining, moved| Quota { remaining, moved, increases: 0, life: 0 };
         let at_home = [quota(10, 0), quota(0, 0)];
         let on_their_way = [quota(6, -4), quota(0, 0)];
         let arrived = [quota(6, -4), quota(4, 4)];
@@ -118,7 +132,7 @@ mod tests {
 
     #[test]
     fn two_readings_agree_where_units_only_left() {
-        let quota = |remaining, increases, epoch| (Quota { remaining, moved: 0, increases }, epoch);
+        let quota = |remaining, increases, epoch| (Quota { remaining, moved: 0, increases, life: 0 }, epoch);
         assert!(has_only_fallen(quota(5, 1, 3), quota(5, 1, 3)));
         assert!(has_only_fallen(quota(5, 1, 3), quota(2, 1, 3)));
         assert!(!has_only_fallen(quota(5, 1, 3), quota(5, 2, 3)), "one came back, one was sold");

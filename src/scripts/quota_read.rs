@@ -3,7 +3,7 @@
 use super::keys;
 use super::load::{NO_ARGS, ScriptError, Scripts};
 use super::text::Script;
-use crate::cell::{CellId, Epoch};
+use crate::cell::{CellId, Epoch, Seq};
 use crate::pool::Pool;
 
 /// Most pools of one call.
@@ -18,6 +18,8 @@ pub struct Quota {
     pub moved: i64,
     /// How often units came back, or were put in.
     pub increases: u64,
+    /// Of the pool: its first event in its home; 0 where it is not here, or there is one cell only.
+    pub life: Seq,
 }
 
 impl Quota {
@@ -39,10 +41,10 @@ pub async fn quota_read(
     match reply.outcome {
         "READ" => {
             let values: Vec<String> = reply.take(1)?;
-            if values.len() != 3 * pools.len() {
+            if values.len() != 4 * pools.len() {
                 return Err(reply.unexpected());
             }
-            let quotas = values.chunks_exact(3).map(parse).collect::<Option<_>>();
+            let quotas = values.chunks_exact(4).map(parse).collect::<Option<_>>();
             Ok((quotas.ok_or_else(|| reply.unexpected())?, reply.epoch))
         }
         _ => Err(reply.unexpected()),
@@ -51,10 +53,11 @@ pub async fn quota_read(
 
 fn parse(values: &[String]) -> Option<Quota> {
     let number = |text: &String| if text.is_empty() { Some(0) } else { text.parse().ok() };
-    let [remaining, moved, increases] = values else { return None };
+    let [remaining, moved, increases, life] = values else { return None };
     Some(Quota {
         remaining: number(remaining)?,
         moved: number(moved)?,
         increases: u64::try_from(number(increases)?).ok()?,
+        life: Seq::try_from(number(life)?).ok()?,
     })
 }

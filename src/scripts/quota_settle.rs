@@ -16,9 +16,9 @@ pub enum QuotaSettle {
 /// Tells the giver that a transfer has arrived, so that it can give the next one. Only to be called once MySQL has the
 /// event that took it.
 pub async fn quota_settle(scripts: &Scripts, transfer: &Transfer) -> Result<QuotaSettle, ScriptError> {
-    let Transfer { pool, from, to, number, .. } = *transfer;
-    let extra_keys = [keys::quota(from, pool), keys::gifts(from)];
-    let args = [pool.to_string(), to.to_string(), number.to_string()];
+    let Transfer { pool, from, to, number, life, .. } = *transfer;
+    let extra_keys = [keys::quota(from, pool), keys::gifts(from), keys::pool(from, pool)];
+    let args = [pool.to_string(), to.to_string(), number.to_string(), life.to_string()];
     let reply = scripts.call(Script::QuotaSettle, from, &extra_keys, &args).await?;
     match reply.outcome {
         "OTHER" => Ok(QuotaSettle::Other),

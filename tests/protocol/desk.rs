@@ -4,11 +4,12 @@ use super::state::{Asked, CELLS, Gift, HOME, Job, Phase, Reading, State, Take};
 use super::steps::{Shop, Variant};
 
 impl Shop {
-    pub fn job(&self, from: usize, to: usize, gift: Gift, hold: bool) -> Job {
-        let hold = match self.variant {
-            Variant::HoldsForOthers | Variant::KeepsPlace => to != HOME,
-            _ => hold,
-        };
+    /// A transfer that somebody takes who did not ask for it, or not alone.
+    pub fn others_job(&self, from: usize, to: usize, gift: Gift) -> Job {
+        self.job(from, to, gift, from == HOME && self.variant != Variant::HoldsOnlyOwn)
+    }
+
+    fn job(&self, from: usize, to: usize, gift: Gift, hold: bool) -> Job {
         Job { from: from as u8, to: to as u8, gift, hold, settles: false }
     }
 
@@ -86,32 +87,33 @@ impl Shop {
             let gift = state.cells[HOME].logged.given[cell];
             return Phase::Bring(self.job(HOME, cell, gift, true));
         }
-        let waits = state.first_asked();
+        let is_waited_for = state.asks.iter().any(|it| it.counts);
         let here = state.cells[HOME].logged.remaining;
-        if waits.is_some_and(|it| it != cell) || here < units {
+        let free = here - state.needed_before(cell);
+        if free < units {
             return Phase::Queue;
         }
         let part = here.checked_div(self.share).unwrap_or(0);
-        let given = here.min(if waits.is_some() { units } else { units.max(part) });
+        let given = free.min(if is_waited_for { units } else { units.max(part) });
         let gift = state.give(HOME, cell, given);
-        if waits.is_some() {
+        if is_waited_for {
             state.leave_line(cell);
         }
-        Phase::Bring(self.job(HOME, cell, gift, waits.is_some()))
+        Phase::Bring(self.job(HOME, cell, gift, is_waited_for || given <= units))
     }
 
     /// `quota_give` of another cell, to the home.
     fn recall(&self, state: &mut State, from: usize, wanted: i8) -> Option<Job> {
         let it = &state.cells[from];
         if it.gifts[HOME] {
-            return Some(self.job(from, HOME, it.logged.given[HOME], false));
+            return Some(self.others_job(from, HOME, it.logged.given[HOME]));
         }
         if it.logged.remaining < 1 || it.hold {
             return None;
         }
         let given = it.logged.remaining.min(wanted.max((it.logged.remaining + 1) / 2));
         let gift = state.give(from, HOME, given);
-        Some(self.job(from, HOME, gift, false))
+        Some(self.others_job(from, HOME, gift))
     }
 
     /// `quota_ask`.
@@ -120,16 +122,15 @@ impl Shop {
         while state.asks.first().is_some_and(|it| !it.counts) {
             state.asks.remove(0);
         }
-        let is_first = state.asks.first().is_none_or(|it| usize::from(it.cell) == cell);
-        if is_first && state.cells[HOME].logged.remaining >= units {
-            if self.variant != Variant::KeepsPlace {
+        if state.cells[HOME].logged.remaining - state.needed_before(cell) >= units {
+            if self.variant == Variant::LosesPlace {
                 state.leave_line(cell);
             }
             return if cell == HOME { Phase::Try } else { Phase::AskHome };
         }
         match state.asks.iter_mut().find(|it| usize::from(it.cell) == cell) {
-            Some(asked) => asked.counts = true,
-            None => state.asks.push(Asked { cell: cell as u8, counts: true }),
+            Some(asked) => (asked.needs, asked.counts) = (units, true),
+            None => state.asks.push(Asked { cell: cell as u8, needs: units, counts: true }),
         }
         let least_free = state.free().unwrap_or(0);
         Phase::Read(Reading { read: [0; 2], held: 0, changed: 0, differs: false, have: 0, least_free })
@@ -178,7 +179,7 @@ impl Shop {
         }
         let mut gifts = [None; CELLS];
         for (to, job) in gifts.iter_mut().enumerate().filter(|(to, _)| state.cells[HOME].gifts[*to]) {
-            *job = Some(self.job(HOME, to, state.cells[HOME].logged.given[to], false));
+            *job = Some(self.others_job(HOME, to, state.cells[HOME].logged.given[to]));
         }
         Phase::Gifts { jobs: gifts }
     }

@@ -169,20 +169,17 @@ fn rounds(variant: Variant) -> Vec<String> {
 
 /// Goal: where holds and questions do not end too early, units do not go back and forth for ever between those who wait.
 #[test]
-#[ignore = "fails: what the home gave to one cell another one brings there without a hold, and a cell whose turn it is \
-            loses its place"]
 fn fair_turns_serve_somebody() {
     let rounds = rounds(Variant::AsBuilt);
     assert!(rounds.is_empty(), "{}", rounds.join("\n"));
 }
 
-/// Goal: two changes end these rounds, and not one of them alone.
+/// Promise of the model itself: without what keeps units for those who wait it finds such a round.
 #[test]
-fn a_hold_for_others_and_a_kept_place_serve_somebody() {
-    assert_eq!(rounds(Variant::AsBuilt).len(), calm().len());
-    assert_eq!(rounds(Variant::HoldsForOthers).len(), 2);
-    let rounds = rounds(Variant::KeepsPlace);
-    assert!(rounds.is_empty(), "{}", rounds.join("\n"));
+fn each_way_to_keep_units_is_needed() {
+    for variant in [Variant::HoldsOnlyOwn, Variant::LosesPlace] {
+        assert!(!rounds(variant).is_empty(), "{variant:?} serves somebody");
+    }
 }
 
 /// Promise of the model itself: without a rule of the protocol it finds what goes wrong.

@@ -43,6 +43,7 @@ pub struct Cell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Asked {
     pub cell: u8,
+    pub needs: i8,
     /// Whether its question counts still.
     pub counts: bool,
 }
@@ -167,9 +168,10 @@ impl State {
         self.cells.iter().map(|it| it.logged.held).sum()
     }
 
-    /// The first whose question counts.
-    pub fn first_asked(&self) -> Option<usize> {
-        self.asks.iter().find(|it| it.counts).map(|it| usize::from(it.cell))
+    /// What cells need that asked before.
+    pub fn needed_before(&self, cell: usize) -> i8 {
+        let before = self.asks.iter().take_while(|it| usize::from(it.cell) != cell);
+        before.filter(|it| it.counts).map(|it| it.needs).sum()
     }
 
     pub fn leave_line(&mut self, cell: usize) {

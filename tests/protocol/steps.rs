@@ -54,10 +54,10 @@ pub enum Variant {
     SettlesEarly,
     /// A proof compares no epochs and no increases.
     ReadsOnce,
-    /// Whoever takes what the home gave to a cell holds it there.
-    HoldsForOthers,
-    /// The same, and a cell whose turn it is keeps its place in the line until it was given its units.
-    KeepsPlace,
+    /// Only the one who asked holds what the home gave to its cell.
+    HoldsOnlyOwn,
+    /// A cell leaves the line when it is its turn, before it was given its units.
+    LosesPlace,
 }
 
 impl Shop {
@@ -87,11 +87,8 @@ impl Shop {
                 (0..CELLS).filter(|it| reading.read[pass] & 1 << it == 0).for_each(add);
             }
             Phase::Recall { todo, jobs, .. } => {
-                for cell in 0..CELLS {
-                    if todo & 1 << cell != 0 || jobs[cell].is_some_and(|it| self.can_go_on(state, &it)) {
-                        add(cell);
-                    }
-                }
+                let goes_on = |it: usize| jobs[it].is_some_and(|it| self.can_go_on(state, &it));
+                (0..CELLS).filter(|it| todo & 1 << it != 0 || goes_on(*it)).for_each(add);
             }
             Phase::Gifts { jobs } => {
                 let can = |it: &usize| jobs[*it].is_some_and(|it| self.can_go_on(state, &it));
@@ -172,7 +169,7 @@ impl Shop {
             }
             Action::Worker(from, to) => {
                 let gift = next.cells[from].logged.given[to];
-                next.take(&self.job(from, to, gift, false));
+                next.take(&self.others_job(from, to, gift));
             }
             Action::HoldEnds(cell) => next.cells[cell].hold = false,
             Action::AskEnds(cell) => {

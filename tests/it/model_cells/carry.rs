@@ -19,7 +19,7 @@ use super::invariants::Compared;
 use super::mysql::Mysql;
 use super::pools::{LATER_MS, coupon, pools, product};
 use super::quota::TakeTold;
-use super::rules::{Here, cells};
+use super::rules::cells;
 use super::run::{Carriers, Done, EPOCHS_MAX, HOLD_MS, Run, same};
 
 impl Run<'_> {
@@ -164,11 +164,6 @@ impl Run<'_> {
         if !has_arrival && self.carriers != Carriers::SettleEarly {
             return Ok(());
         }
-        // The script does not compare lives: `fixed::a_late_settlement_lets_a_later_life_alone`.
-        let is_of_its_life = |it: &Here| it.life == transfer.life;
-        if !self.model.here(transfer.from, transfer.pool).is_none_or(is_of_its_life) {
-            return Ok(());
-        }
         let word = self.model.quota_settle(&transfer);
         self.words(&[word], quota_settle(&self.scripts, &transfer).await).map(|_| ())
     }
@@ -190,7 +185,7 @@ impl Run<'_> {
                 Carriers::Prove(compared) => compared,
                 _ => Compared::All,
             };
-            self.proofs += u64::from(reading.check(compared).map_err(TestCaseError::fail)?);
+            self.proofs += u64::from(reading.check(pool, compared).map_err(TestCaseError::fail)?);
             self.readings.remove(&pool);
         }
         Ok(())

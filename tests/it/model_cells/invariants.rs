@@ -40,12 +40,6 @@ impl Model {
         Ok(free)
     }
 
-    /// Whether some cell has a pool in another life than its home.
-    pub fn is_mixed(&self, pool: Pool) -> bool {
-        let here = cells().all().filter(|it| self.here(*it, pool).is_some()).count();
-        here != self.in_life(pool).count()
-    }
-
     pub fn check_units(&self) -> Result<(), String> {
         for pool in pools() {
             let free = self.free(pool)?;
@@ -78,8 +72,6 @@ pub struct Reading {
     first: Vec<(CellId, Quota, Epoch)>,
     second: Vec<(CellId, Quota, Epoch)>,
     least_free: Option<i64>,
-    /// A cell was in another life than the home at some time.
-    mixed: bool,
 }
 
 impl Reading {
@@ -103,26 +95,27 @@ impl Reading {
     pub fn watch(&mut self, model: &Model, pool: Pool) -> Result<(), String> {
         let free = model.free(pool)?;
         self.least_free = Some(self.least_free.map_or(free, |it| it.min(free)));
-        self.mixed |= model.is_mixed(pool);
         Ok(())
     }
 
     /// How many units it proves that there were at most, if any number.
-    fn proves(&self, compared: Compared) -> Option<i64> {
+    fn proves(&self, pool: Pool, compared: Compared) -> Option<i64> {
         let has_only_fallen = |(cell, before, epoch): &(CellId, Quota, Epoch)| {
             let (_, now, epoch_now) = self.second.iter().find(|it| it.0 == *cell).expect("it was read");
             (epoch == epoch_now || compared == Compared::NoEpochs)
+                && before.life == now.life
                 && (before.increases == now.increases || compared == Compared::NoIncreases)
                 && now.share() <= before.share()
         };
         let is_proof = self.first.iter().all(has_only_fallen);
-        is_proof.then(|| self.first.iter().map(|(_, quota, _)| quota.share()).sum())
+        let (_, at_home, _) = self.first.iter().find(|it| it.0 == pool.home(cells()))?;
+        let of_its_life = self.first.iter().map(|it| it.1).filter(|it| it.life == at_home.life);
+        is_proof.then(|| of_its_life.map(Quota::share).sum())
     }
 
     /// Whether it proves something, and an error where that is wrong.
-    pub fn check(&self, compared: Compared) -> Result<bool, String> {
-        // Two lives are told apart nowhere: `fixed::a_proof_counts_no_earlier_life`.
-        let Some(at_most) = self.proves(compared).filter(|_| !self.mixed) else { return Ok(false) };
+    pub fn check(&self, pool: Pool, compared: Compared) -> Result<bool, String> {
+        let Some(at_most) = self.proves(pool, compared) else { return Ok(false) };
         let least = self.least_free.unwrap_or(0);
         if least > at_most {
             return Err(format!(

@@ -6,7 +6,7 @@ use firstcome::pool::Pool;
 use firstcome::scripts::quota_give::{Ask, Transfer};
 use firstcome::scripts::quota_read::Quota;
 
-use super::rules::{Expected, Given, Model, Taken, Volatile, cells};
+use super::rules::{Expected, Given, Model, Question, Taken, Volatile, cells};
 
 pub enum TakeTold {
     Unknown,
@@ -20,27 +20,39 @@ impl Model {
     pub fn quota_ask(&mut self, pool: Pool, cell: CellId, least: i64, ask_ms: i64) -> &'static str {
         let (home, now_ms) = (pool.home(cells()), self.now_ms);
         let Some(remaining) = self.here(home, pool).map(|it| it.remaining) else { return "NOT_FOUND" };
-        let Volatile { asks, ask_until, .. } = &mut self.cell_mut(home).volatile;
+        let before = self.needed_before(pool, cell);
+        let Volatile { asks, questions, .. } = &mut self.cell_mut(home).volatile;
         let line = asks.entry(pool).or_default();
-        while let Some((_, first)) = line.first()
-            && ask_until.get(&(pool, *first)).is_none_or(|it| now_ms >= *it)
-        {
-            ask_until.remove(&(pool, *first));
-            line.remove(0);
-        }
-        let is_first = line.first().is_none_or(|(_, first)| *first == cell);
-        let is_ready = is_first && remaining >= least;
-        if is_ready || ask_ms == 0 {
+        let place = line.iter().position(|(_, it)| *it == cell).unwrap_or(line.len());
+        let over = |cell: CellId| questions.get(&(pool, cell)).is_none_or(|it| now_ms >= it.until);
+        let gone: Vec<CellId> = line[..place].iter().map(|it| it.1).filter(|it| over(*it)).collect();
+        line.retain(|it| !gone.contains(&it.1));
+        questions.retain(|it, _| it.0 != pool || !gone.contains(&it.1));
+        if ask_ms == 0 {
             line.retain(|(_, it)| *it != cell);
-            ask_until.remove(&(pool, cell));
-            return if is_ready { "READY" } else { "GONE" };
+            questions.remove(&(pool, cell));
+            return "GONE";
+        }
+        if remaining - before >= least {
+            if line.iter().any(|(_, it)| *it == cell) {
+                questions.insert((pool, cell), Question { until: now_ms + ask_ms / 5, needs: least });
+            }
+            return "READY";
         }
         if !line.iter().any(|(_, it)| *it == cell) {
             let newest = line.last().map_or(0, |(score, _)| *score);
             line.push((newest + 1, cell));
         }
-        ask_until.insert((pool, cell), now_ms + ask_ms);
+        questions.insert((pool, cell), Question { until: now_ms + ask_ms, needs: least });
         "WAITING"
+    }
+
+    /// What cells need whose questions count and that asked before.
+    fn needed_before(&self, pool: Pool, cell: CellId) -> i64 {
+        let Volatile { asks, questions, .. } = &self.cell(pool.home(cells())).volatile;
+        let line = asks.get(&pool).into_iter().flatten().map(|it| it.1).take_while(|it| *it != cell);
+        let counting = line.filter_map(|it| questions.get(&(pool, it))).filter(|it| self.now_ms < it.until);
+        counting.map(|it| it.needs).sum()
     }
 
     fn transfer(&self, pool: Pool, from: CellId, to: CellId, life: Seq, given: Given) -> Transfer {
@@ -48,7 +60,7 @@ impl Model {
         Transfer { pool, from, to, number: given.number, units: given.units, given: told, life }
     }
 
-    /// The outcome; the transfer, where there is one; and whether cells wait.
+    /// The outcome; the transfer, where there is one; and whether it is no more than what is waited for.
     pub fn quota_give(
         &mut self,
         pool: Pool,
@@ -60,27 +72,27 @@ impl Model {
         let Some(here) = self.here(from, pool) else { return ("NOT_FOUND", None, false) };
         let last = here.given.get(&to).copied();
         let (life, remaining, moved) = (here.life, here.remaining, here.moved);
-        let Volatile { gifts, asks, ask_until, hold_until, .. } = &self.cell(from).volatile;
+        let Volatile { gifts, questions, hold_until, .. } = &self.cell(from).volatile;
         if gifts.contains(&(pool, to)) {
             let given = last.expect("it was given");
             return ("OUTSTANDING", Some(self.transfer(pool, from, to, life, given)), false);
         }
-        let counts =
-            |(_, cell): &&(u64, CellId)| ask_until.get(&(pool, *cell)).is_some_and(|it| now_ms < *it);
-        let waiting = asks.get(&pool).and_then(|it| it.iter().find(counts)).map(|(_, cell)| *cell);
+        let is_waited_for = questions.iter().any(|(it, question)| it.0 == pool && now_ms < question.until);
         let (units, scarce) = match ask {
             Ask::Recall { .. } if remaining < 1 => return ("WAIT", None, false),
             Ask::Recall { .. } if hold_until.get(&pool).is_some_and(|it| now_ms < *it) => {
                 return ("HELD", None, false);
             }
-            Ask::Recall { wanted } => (wanted.max((remaining + 1) / 2), false),
-            Ask::Home { least, .. } if waiting.is_some_and(|it| it != to) || remaining < least => {
-                return ("WAIT", None, false);
+            Ask::Recall { wanted } => (remaining.min(wanted.max((remaining + 1) / 2)), false),
+            Ask::Home { least, wanted, share } => {
+                let part = if is_waited_for { 0 } else { remaining / share as i64 };
+                let units = wanted.max(part).min(remaining - self.needed_before(pool, to));
+                if units < least {
+                    return ("WAIT", None, false);
+                }
+                (units, is_waited_for || units <= wanted)
             }
-            Ask::Home { wanted, .. } if waiting.is_some() => (wanted, true),
-            Ask::Home { wanted, share, .. } => (wanted.max(remaining / share as i64), false),
         };
-        let units = units.min(remaining);
         let number = last.map_or(0, |it| it.number) + 1;
         let (remaining, moved) = (remaining - units, moved - units);
         let (at_ms, direction) = (now_ms, Direction::Given);
@@ -93,9 +105,9 @@ impl Model {
         here.given.insert(to, given);
         let volatile = &mut self.cell_mut(from).volatile;
         volatile.gifts.insert((pool, to));
-        if scarce {
+        if is_waited_for && matches!(ask, Ask::Home { .. }) {
             volatile.asks.entry(pool).or_default().retain(|(_, it)| *it != to);
-            volatile.ask_until.remove(&(pool, to));
+            volatile.questions.remove(&(pool, to));
         }
         ("GIVEN", Some(self.transfer(pool, from, to, life, given)), scarce)
     }
@@ -137,9 +149,10 @@ impl Model {
     }
 
     pub fn quota_settle(&mut self, transfer: &Transfer) -> &'static str {
-        let Transfer { pool, from, to, number, .. } = *transfer;
+        let Transfer { pool, from, to, number, life, .. } = *transfer;
         let last = self.here(from, pool).and_then(|it| it.given.get(&to));
-        if last.is_none_or(|it| it.number != number) {
+        let is_of_its_life = self.here(from, pool).is_some_and(|it| it.life == life);
+        if !is_of_its_life || last.is_none_or(|it| it.number != number) {
             return "OTHER";
         }
         if self.cell_mut(from).volatile.gifts.remove(&(pool, to)) { "SETTLED" } else { "OTHER" }
@@ -151,7 +164,15 @@ impl Model {
             remaining: it.remaining,
             moved: it.moved,
             increases,
+            life: it.life,
         })
+    }
+
+    /// What counts of all cells: units of an earlier life than the home's do not.
+    pub fn quotas(&self, pool: Pool) -> Vec<Quota> {
+        let life = self.quota_read(pool.home(cells()), pool).life;
+        let read = cells().all().map(|it| self.quota_read(it, pool));
+        read.map(|it| if it.life == life { it } else { Quota { remaining: 0, moved: 0, ..it } }).collect()
     }
 
     pub fn quota_gifts(&self, from: CellId) -> Vec<Transfer> {

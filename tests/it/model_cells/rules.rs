@@ -73,6 +73,13 @@ pub struct Logged {
     pub deleted: BTreeMap<Pool, Seq>,
 }
 
+/// What a cell asked of a home.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    pub until: Millis,
+    pub needs: i64,
+}
+
 /// What Redis has beyond that, and loses.
 #[derive(Debug, Clone, Default)]
 pub struct Volatile {
@@ -80,7 +87,7 @@ pub struct Volatile {
     pub hold_until: BTreeMap<Pool, Millis>,
     /// Cells that wait, with their scores.
     pub asks: BTreeMap<Pool, Vec<(u64, CellId)>>,
-    pub ask_until: BTreeMap<(Pool, CellId), Millis>,
+    pub questions: BTreeMap<(Pool, CellId), Question>,
     pub gifts: BTreeSet<(Pool, CellId)>,
     pub uncopied: BTreeMap<Pool, Seq>,
 }
@@ -241,7 +248,7 @@ impl Model {
         volatile.increases.remove(&pool);
         volatile.hold_until.remove(&pool);
         volatile.asks.remove(&pool);
-        volatile.ask_until.retain(|it, _| it.0 != pool);
+        volatile.questions.retain(|it, _| it.0 != pool);
         volatile.gifts.retain(|it| it.0 != pool);
         if before.is_none() {
             logged.deleted.insert(pool, seq);

@@ -145,8 +145,8 @@ impl<'a> Run<'a> {
                 let home = self.home(pool);
                 let elsewhere = stock::elsewhere(&self.scripts, pool, home).await;
                 let elsewhere = self.words(&["READ"; 4], elsewhere)?;
-                let others = cells().all().filter(|it| *it != home);
-                let shares = others.map(|it| self.model.quota_read(it, pool).share()).sum::<i64>();
+                let others = cells().all().zip(self.model.quotas(pool)).filter(|(cell, _)| *cell != home);
+                let shares = others.map(|(_, quota)| quota.share()).sum::<i64>();
                 same("units elsewhere", elsewhere, shares)?;
                 let word = self.model.restock(pool, delta, elsewhere);
                 let done = product_restock(&self.scripts, sku, delta, None, 0, None, elsewhere).await;
@@ -268,7 +268,7 @@ impl<'a> Run<'a> {
                 let pool = self.pool(pool);
                 let counted = stock::count(&self.scripts, pool).await;
                 let counted = self.words(&["READ"; 8], counted)?;
-                let quotas: Vec<_> = cells().all().map(|it| self.model.quota_read(it, pool)).collect();
+                let quotas = self.model.quotas(pool);
                 let sum = quotas.iter().map(|it| it.share()).sum::<i64>();
                 same("units", (counted.at_most, counted.now, counted.quotas), (Some(sum), sum, quotas))?;
                 let totals = stock::totals(&self.scripts, &[pool]).await;

@@ -216,8 +216,8 @@ impl Model {
                 if let Some(hold) = volatile.hold_until.get(&pool) {
                     all.insert(format!("{quota} hold {hold}"));
                 }
-                for ((_, asked), until) in volatile.ask_until.iter().filter(|(it, _)| it.0 == pool) {
-                    all.insert(format!("{quota} ask{asked} {until}"));
+                for ((_, asked), question) in volatile.questions.iter().filter(|(it, _)| it.0 == pool) {
+                    all.insert(format!("{quota} ask{asked} {} {}", question.until, question.needs));
                 }
                 for (score, asked) in volatile.asks.get(&pool).into_iter().flatten() {
                     all.insert(format!("{asks} {asked} {score}"));
