@@ -57,7 +57,9 @@ impl Stage {
         .await;
         app.stop_engine().await;
         app.start_engine_as(Role::Api).await;
-        let (metrics_port, client) = (ports::free().unwrap(), reqwest::Client::new());
+        let metrics_port = ports::free().unwrap();
+        // A connection that the server ends for its idleness just then would fail a slow machine's test.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut stage = Self { cluster, app, worker: None, metrics_port, client };
         stage.start_worker();
         stage
