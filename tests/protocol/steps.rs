@@ -87,11 +87,8 @@ impl Shop {
                 (0..CELLS).filter(|it| reading.read[pass] & 1 << it == 0).for_each(add);
             }
             Phase::Recall { todo, jobs, .. } => {
-                for cell in 0..CELLS {
-                    if todo & 1 << cell != 0 || jobs[cell].is_some_and(|it| self.can_go_on(state, &it)) {
-                        add(cell);
-                    }
-                }
+                let goes_on = |it: usize| jobs[it].is_some_and(|it| self.can_go_on(state, &it));
+                (0..CELLS).filter(|it| todo & 1 << it != 0 || goes_on(*it)).for_each(add);
             }
             Phase::Gifts { jobs } => {
                 let can = |it: &usize| jobs[*it].is_some_and(|it| self.can_go_on(state, &it));

@@ -55,6 +55,35 @@ async fn run<'a>(
     Run::all(world, async |_: &_| Mysql::Modelled, carriers, steps).await
 }
 
+/// Goal: without "take only once MySQL has the gift" a unit is doubled, and without "settle only once MySQL has the arrival"
+/// one is lost, though the scripts do as they should.
+#[test]
+fn carriers_must_wait_for_mysql() {
+    let (runtime, (home, other, _)) = (runtime(), places());
+    let world = runtime.block_on(World::start());
+    let give = || Operation::GiveHome { pool: 0, other: 0, least: 1, wanted: 1, share: 8 };
+    let take = || Operation::Take { which: 0, held: false, ahead: 0 };
+    let [persist_home, persist_other] = [home, other].map(|cell| Operation::Persist { cell: cell.0 });
+    let [crash_home, crash_other] = [home, other].map(|cell| Operation::Crash { cell: cell.0 });
+    let settle = Operation::Settle { which: 0 };
+    for (carriers, last, found) in [
+        (Carriers::TakeEarly, vec![give(), take(), persist_other, crash_home], "has taken 2 of"),
+        (
+            Carriers::SettleEarly,
+            vec![give(), persist_home, take(), settle, give(), crash_other],
+            "has taken 1 of Some(Given { number: 3",
+        ),
+    ] {
+        let steps = [listed(4, 1), last].concat();
+        let run = |carriers| {
+            metrics::with_local_recorder(&world.outcomes, || runtime.block_on(run(&world, carriers, &steps)))
+        };
+        assert!(run(Carriers::KeepTheRules).is_ok());
+        let wrong = run(carriers).err().expect("units are lost or doubled").to_string();
+        assert!(wrong.contains(found), "{carriers:?}: {wrong}");
+    }
+}
+
 /// Goal: a proof needs the epochs, where units come back with a rebuild, and the increases, where an order is cancelled.
 #[test]
 fn a_proof_needs_all_that_it_compares() {

@@ -4,6 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::pools::pools;
+use super::rules::cells;
+
 /// One step. `pool`: 0 the product, 1 the campaign. `cell`: any; `other`: which of those that are not the pool's home.
 #[derive(Debug, Clone)]
 pub enum Operation {
@@ -163,6 +166,14 @@ fn steps() -> impl Strategy<Value = Vec<Operation>> {
             .collect()
         },
     );
+    let waited = (pool(), 0..3usize, 1..=2i64).prop_map(|(pool, other, wanted)| {
+        let home = pools()[pool].home(cells());
+        let cell = cells().all().filter(|it| *it != home).nth(other).expect("there are three").0;
+        vec![
+            Operation::Ask { pool, cell, least: 100, ask_ms: 500 },
+            Operation::GiveHome { pool, other, least: 1, wanted, share: 2 },
+        ]
+    });
     let noted = pool().prop_map(|pool| -> Vec<Operation> {
         let persist = || (0..4).map(|cell| Operation::Persist { cell });
         let copies = (0..3).map(|other| Operation::Copy { pool, other });
@@ -175,6 +186,7 @@ fn steps() -> impl Strategy<Value = Vec<Operation>> {
     prop_oneof![
         40 => operation().prop_map(|it| vec![it]),
         1 => noted,
+        2 => waited,
         2 => relisted,
         2 => read,
         2 => proof,
@@ -221,7 +233,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         12 => (pool(), 0..3usize, 1..=4i64, 0..=3i64, select(vec![2, 8]))
             .prop_map(|(pool, other, least, more, share)| Operation::GiveHome { pool, other, least, wanted: least + more, share }),
         8 => (pool(), 0..3usize, 1..=4i64).prop_map(|(pool, other, wanted)| Operation::Recall { pool, other, wanted }),
-        10 => (0..4usize, any::<bool>(), prop_oneof![12 => Just(0), 1 => 1..=2u64])
+        10 => (0..4usize, any::<bool>(), prop_oneof![5 => Just(0), 1 => 1..=2u64])
             .prop_map(|(which, held, ahead)| Operation::Take { which, held, ahead }),
         8 => (0..4usize).prop_map(|which| Operation::Settle { which }),
         12 => (prop_oneof![4 => Just(0), 1 => 0..4usize], any::<bool>()).prop_map(|(which, held)| Operation::Deliver { which, held }),
