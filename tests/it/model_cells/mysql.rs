@@ -1,7 +1,7 @@
 //! What MySQL does for the cells: by the model's word, or for real.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use firstcome::cell::{CellId, CellView, Position};
 use firstcome::config::{Authorities, Settings};
@@ -74,9 +74,16 @@ impl Database {
 
     /// Rebuilds a cell and opens it; the first entry of its new epoch.
     pub async fn recover(&self, scripts: &Scripts, cell: CellId) -> Position {
-        match recover_in_turn(&self.worker(scripts), cell, Because::Asked, &Silent).await.unwrap() {
-            RecoverOutcome::Opened(found) => Position { epoch: found.epoch, seq: found.base },
-            outcome => panic!("cell {cell} was not opened: {outcome:?}"),
+        let began = Instant::now();
+        loop {
+            match recover_in_turn(&self.worker(scripts), cell, Because::Asked, &Silent).await {
+                Ok(RecoverOutcome::Opened(found)) => {
+                    return Position { epoch: found.epoch, seq: found.base };
+                }
+                // As a worker does: the next attempt starts over.
+                Err(error) if began.elapsed() < PATIENCE => println!("cell {cell}: {error}; again"),
+                outcome => panic!("cell {cell} was not opened: {outcome:?}"),
+            }
         }
     }
 }

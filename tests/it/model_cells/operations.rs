@@ -233,7 +233,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         12 => (pool(), 0..3usize, 1..=4i64, 0..=3i64, select(vec![2, 8]))
             .prop_map(|(pool, other, least, more, share)| Operation::GiveHome { pool, other, least, wanted: if more == 0 { 0 } else { least + more - 1 }, share }),
         8 => (pool(), 0..3usize, 1..=4i64).prop_map(|(pool, other, wanted)| Operation::Recall { pool, other, wanted }),
-        10 => (0..4usize, any::<bool>(), prop_oneof![6 => Just(0), 1 => 1..=2u64])
+        10 => (0..4usize, any::<bool>(), prop_oneof![5 => Just(0), 1 => 1..=2u64])
             .prop_map(|(which, held, ahead)| Operation::Take { which, held, ahead }),
         8 => (0..4usize).prop_map(|which| Operation::Settle { which }),
         12 => (prop_oneof![4 => Just(0), 1 => 0..4usize], any::<bool>()).prop_map(|(which, held)| Operation::Deliver { which, held }),

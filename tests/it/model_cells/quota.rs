@@ -98,7 +98,7 @@ impl Model {
         let (at_ms, direction) = (now_ms, Direction::Given);
         let event =
             QuotaMovedEvent { at_ms, pool, direction, peer: to, life, number, units, remaining, moved };
-        let at = self.happened(from, Expected::Event(Event::QuotaMoved(event)));
+        let at = self.happened(from, Expected::from(Event::QuotaMoved(event)));
         let given = Given { number, units, at };
         let here = self.here_mut(from, pool);
         (here.remaining, here.moved) = (remaining, moved);
@@ -138,7 +138,7 @@ impl Model {
             remaining,
             moved,
         };
-        let at = self.happened(to, Expected::Event(Event::QuotaMoved(event)));
+        let at = self.happened(to, Expected::from(Event::QuotaMoved(event)));
         let here = self.here_mut(to, pool);
         (here.remaining, here.moved) = (remaining, moved);
         here.taken.insert(from, Taken { number, at });

@@ -108,9 +108,15 @@ pub struct Cell {
 /// What an entry of the log must be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expected {
-    Event(Event),
+    Event(Box<Event>),
     /// One that the model of one cell compares.
     Kind(&'static str),
+}
+
+impl From<Event> for Expected {
+    fn from(event: Event) -> Self {
+        Self::Event(Box::new(event))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -199,7 +205,7 @@ impl Model {
                 Event::CouponSet { at_ms, coupon: coupon(id, quantity), remaining, moved, copy_of }
             }
         };
-        let seq = self.happened(cell, Expected::Event(event)).seq;
+        let seq = self.happened(cell, Expected::from(event)).seq;
         let (version, life) = copy_of.map_or((seq, None), |it| (it.version, Some(it.life)));
         let fresh = Here {
             life: life.unwrap_or(seq),
@@ -241,7 +247,7 @@ impl Model {
             },
             Pool::Coupon(coupon) => Event::CouponForgotten { at_ms, coupon },
         };
-        let seq = self.happened(cell, Expected::Event(event)).seq;
+        let seq = self.happened(cell, Expected::from(event)).seq;
         let Cell { logged, volatile, .. } = self.cell_mut(cell);
         logged.pools.remove(&pool);
         logged.issues.retain(|it| it.0 != pool);
@@ -273,7 +279,7 @@ impl Model {
         }
         let at_ms = self.now_ms;
         let event = Event::Restocked { at_ms, sku, delta, remaining, total, caller: 0, key: None };
-        self.happened(home, Expected::Event(event));
+        self.happened(home, Expected::from(event));
         let here = self.here_mut(home, pool);
         here.remaining = remaining;
         here.put_in += delta;

@@ -301,7 +301,7 @@ impl<'a> Run<'a> {
             for (entry, (seq, expected)) in entries.iter().zip(&expected) {
                 same("the event's number", entry.position.seq, *seq)?;
                 match expected {
-                    Expected::Event(event) => same("the event", entry.event(), Ok(event.clone()))?,
+                    Expected::Event(event) => same("the event", entry.event(), Ok((**event).clone()))?,
                     Expected::Kind(kind) => {
                         same("the event", entry.kind.split(':').next(), Some(*kind))?;
                     }
