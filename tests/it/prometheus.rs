@@ -173,6 +173,8 @@ async fn a_full_backlog_and_a_loss_are_told() {
     prometheus.assert_fired_so_far(&[SET_UP]).await;
 
     let mut holder = shop.mysql.begin().await.unwrap();
+    // However slow the machine is, it holds on.
+    sqlx::query("SET SESSION wait_timeout = 3600").execute(&mut *holder).await.unwrap();
     sqlx::query("SELECT * FROM cells FOR UPDATE").execute(&mut *holder).await.unwrap();
     prometheus.fires(&["FirstcomeBacklogFull"], async || drop(shop.order(1).await)).await;
     let mut fired = [&[SET_UP, "FirstcomeBacklogFull"][..], &WAITS].concat();
@@ -194,6 +196,8 @@ async fn what_waits_for_a_mysql_that_hangs_is_told() {
     shop.with_one_order().await;
     let prometheus = Prometheus::watch(&shop).await;
     let mut holder = shop.mysql.begin().await.unwrap();
+    // However slow the machine is, it holds on.
+    sqlx::query("SET SESSION wait_timeout = 3600").execute(&mut *holder).await.unwrap();
     sqlx::query("SELECT * FROM cells FOR UPDATE").execute(&mut *holder).await.unwrap();
     shop.orders(60).await;
     prometheus.fires(&WAITS, async || ()).await;

@@ -121,7 +121,7 @@ async fn the_outbox_waits_for_rabbitmq() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 35);
-    assert_eq!(app.count("SELECT CAST(published AS SIGNED) FROM publishing").await, 35);
+    assert_eq!(app.count("SELECT CAST(SUM(published) AS SIGNED) FROM publishing").await, 35);
     app.finish().await;
 }
 
@@ -256,9 +256,10 @@ async fn a_refused_event_is_parked_alone() {
     app.drain_events().await;
     let last = app.count("SELECT CAST(MAX(seq) AS SIGNED) FROM orders").await as u64;
     sqlx::query(
-        "INSERT INTO payments (order_id, cell, seq, user_id, amount, at) VALUES (?, 0, 0, 0, 0, NOW())",
+        "INSERT INTO payments (order_id, cell, seq, user_id, amount, at) VALUES (?, ?, 0, 0, 0, NOW())",
     )
     .bind((last + 5) * 1_024 + u64::from(app.cell_of(1).0))
+    .bind(app.cell_of(1).0)
     .execute(&app.connections().mysql)
     .await
     .unwrap();
