@@ -113,7 +113,7 @@ impl Desk {
         }
     }
 
-    /// Asks the home once for its share, for buyers who are to come. Where it gives none, or fails, they ask themselves.
+    /// Asks the home once for its share, for buyers who are to come. Where it gives none they ask themselves.
     async fn fetch_ahead(&self, place: Place) {
         let (pool, cell) = place;
         let waiting = Waiting::begin(self, place, 0);
@@ -125,10 +125,14 @@ impl Desk {
             // That was what is half bought.
             asked = self.ask_home(pool, home, cell, 1, 0).await;
         }
-        if let Ok(Some(Asked::Came(came))) = asked {
-            let unclaimed = came.min(waiting.group.waiting.load(Ordering::Relaxed));
-            *turn = Some(Told { at: Instant::now(), unclaimed, outcome: Ok(Fetched::Again) });
-        }
+        let (outcome, came) = match asked {
+            Ok(Some(Asked::Came(came))) => (Ok(Fetched::Again), came),
+            Ok(_) => return,
+            Err(error) => (Err(error), 0),
+        };
+        // For those who have come meanwhile.
+        let unclaimed = came.min(waiting.group.waiting.load(Ordering::Relaxed));
+        *turn = Some(Told { at: Instant::now(), unclaimed, outcome });
     }
 
     /// Waits until `cell` got units of a pool of which it has fewer than `units`, or until it is known that there are not
