@@ -6,7 +6,7 @@ use firstcome::pool::Pool;
 use firstcome::scripts::quota_give::{Ask, Transfer};
 use firstcome::scripts::quota_read::Quota;
 
-use super::rules::{Expected, Given, Model, Taken, Volatile, cells};
+use super::rules::{Cell, Expected, Given, Model, Taken, Volatile, cells};
 
 pub enum TakeTold {
     Unknown,
@@ -91,7 +91,11 @@ impl Model {
         let here = self.here_mut(from, pool);
         (here.remaining, here.moved) = (remaining, moved);
         here.given.insert(to, given);
-        let volatile = &mut self.cell_mut(from).volatile;
+        let Cell { logged, volatile, .. } = self.cell_mut(from);
+        let row = logged.transfers.entry((pool, to)).or_insert((life, 0));
+        if row.0 != life {
+            *row = (life, 0);
+        }
         volatile.gifts.insert((pool, to));
         if scarce {
             volatile.asks.entry(pool).or_default().retain(|(_, it)| *it != to);
@@ -130,6 +134,7 @@ impl Model {
         let here = self.here_mut(to, pool);
         (here.remaining, here.moved) = (remaining, moved);
         here.taken.insert(from, Taken { number, at });
+        self.cell_mut(to).logged.transfers.insert((pool, from), (life, number));
         if hold_ms > 0 {
             self.cell_mut(to).volatile.hold_until.insert(pool, now_ms + hold_ms as i64);
         }
