@@ -69,10 +69,13 @@ impl Shop {
         self.units.iter().sum::<i8>() + self.held.iter().sum::<i8>()
     }
 
-    /// Whether somebody waits whom the free units would serve.
+    /// Whether somebody waits whom the free units would serve, and who may not be told rightly that there were too few.
     pub fn can_be_served(&self, state: &State) -> bool {
         let free = state.free().unwrap_or(0);
-        (0..self.buyers.len()).any(|it| state.buyers[it].waits() && self.wants(it).1 <= free)
+        state.buyers.iter().zip(&self.buyers).any(|(phase, (_, units))| match phase {
+            Phase::Read(reading) => reading.least_free >= *units && *units <= free,
+            phase => phase.waits() && *units <= free,
+        })
     }
 
     /// What a buyer can do now.

@@ -6,7 +6,7 @@ use firstcome::pool::Pool;
 use firstcome::scripts::quota_give::{Ask, Transfer};
 use firstcome::scripts::quota_read::Quota;
 
-use super::rules::{Expected, Given, Model, Question, Taken, Volatile, cells};
+use super::rules::{Cell, Expected, Given, Model, Question, Taken, Volatile, cells};
 
 pub enum TakeTold {
     Unknown,
@@ -103,7 +103,11 @@ impl Model {
         let here = self.here_mut(from, pool);
         (here.remaining, here.moved) = (remaining, moved);
         here.given.insert(to, given);
-        let volatile = &mut self.cell_mut(from).volatile;
+        let Cell { logged, volatile, .. } = self.cell_mut(from);
+        let row = logged.transfers.entry((pool, to)).or_insert((life, 0));
+        if row.0 != life {
+            *row = (life, 0);
+        }
         volatile.gifts.insert((pool, to));
         if is_waited_for && matches!(ask, Ask::Home { .. }) {
             volatile.asks.entry(pool).or_default().retain(|(_, it)| *it != to);
@@ -142,6 +146,7 @@ impl Model {
         let here = self.here_mut(to, pool);
         (here.remaining, here.moved) = (remaining, moved);
         here.taken.insert(from, Taken { number, at });
+        self.cell_mut(to).logged.transfers.insert((pool, from), (life, number));
         if hold_ms > 0 {
             self.cell_mut(to).volatile.hold_until.insert(pool, now_ms + hold_ms as i64);
         }

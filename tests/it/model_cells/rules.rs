@@ -69,6 +69,9 @@ pub struct Logged {
     pub orders: BTreeMap<OrderId, Held>,
     /// Users who have a unit of the campaign of that life.
     pub issues: BTreeSet<(Pool, Seq, UserId)>,
+    /// Of the last transfer to or from each other cell: its pool's life, and the number of the last one that came from there
+    /// in that life. MySQL keeps these rows when a pool goes.
+    pub transfers: BTreeMap<(Pool, CellId), (Seq, u64)>,
     /// The home's last event that took a pool away.
     pub deleted: BTreeMap<Pool, Seq>,
 }
@@ -345,8 +348,8 @@ impl Model {
         let mut volatile = Volatile { uncopied: it.kept_uncopied.clone(), ..Volatile::default() };
         for (pool, here) in &logged.pools {
             for (to, given) in &here.given {
-                let there = self.cell(*to).mysql.pools.get(pool).filter(|it| it.life == here.life);
-                let arrived = there.and_then(|it| it.taken.get(&cell)).map_or(0, |it| it.number);
+                let row = self.cell(*to).mysql.transfers.get(&(*pool, cell));
+                let arrived = row.filter(|(life, _)| *life == here.life).map_or(0, |(_, number)| *number);
                 if arrived < given.number {
                     volatile.gifts.insert((*pool, *to));
                 }
