@@ -26,7 +26,7 @@ async fn used_memory(app: &TestApp) -> u64 {
 }
 
 async fn shop() -> TestApp {
-    let app = TestApp::start_with(|settings| {
+    let app = TestApp::start_with_own_redis(|settings| {
         settings.backlog_bound_bytes = 1 << 20;
         settings.keep_events = 1;
     })
@@ -91,7 +91,7 @@ async fn a_log_of_too_many_bytes_is_told() {
 /// nothing is half done.
 #[tokio::test]
 async fn memory_that_ends_at_once_leaves_nothing_half_done() {
-    let app = TestApp::start_with(|settings| settings.memory_bound_percent = 100).await;
+    let app = TestApp::start_with_own_redis(|settings| settings.memory_bound_percent = 100).await;
     app.user_with(1, 1_000_000).await;
     app.product_with(1, 1, 1_000_000).await;
     app.drain().await;

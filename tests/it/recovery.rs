@@ -451,6 +451,8 @@ async fn a_recovery_waits_for_the_transaction_before_it() {
     let position = app.count_of(1, "SELECT CAST(persisted_seq AS SIGNED) FROM cells WHERE cell = ?").await;
     // The transaction of an older writer: it has moved the position and not committed yet.
     let mut older = app.connections().mysql.begin().await.unwrap();
+    // However slow the machine is, it holds on.
+    sqlx::query("SET SESSION wait_timeout = 3600").execute(&mut *older).await.unwrap();
     let moved = "UPDATE cells SET persisted_seq = persisted_seq + 3 WHERE cell = ?";
     sqlx::query(moved).bind(app.cell_of(1).0).execute(&mut *older).await.unwrap();
     sqlx::query("UPDATE wallets SET balance = 97, seq = seq + 3").execute(&mut *older).await.unwrap();

@@ -24,8 +24,9 @@ async fn view(app: &TestApp) -> CellView {
     cells::read(&app.connections().mysql, app.cell_of(1)).await.unwrap().view
 }
 
+/// On a Redis of its own: fences here name no server, as they do in a cluster.
 async fn shop() -> TestApp {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with_own_redis(|_| {}).await;
     app.user_with(1, 1_000).await;
     app.product_with(1, 1, 100).await;
     app.drain().await;

@@ -25,9 +25,13 @@ async fn buy(app: &TestApp, times: usize) {
 
 async fn shop(change: impl FnOnce(&mut Settings)) -> TestApp {
     let app = TestApp::start_with(change).await;
+    stock_up(&app).await;
+    app
+}
+
+async fn stock_up(app: &TestApp) {
     app.product_with(1, 1, 100_000).await;
     app.user_with(1, 100_000).await;
-    app
 }
 
 /// An engine as a process, ready, and its URL.
@@ -226,7 +230,8 @@ async fn garbage_in_the_log_stalls_nothing() {
 /// same, nothing is evicted, and with more memory the shop goes on.
 #[tokio::test]
 async fn a_redis_out_of_memory_refuses_and_loses_nothing() {
-    let app = shop(|settings| settings.keep_events = 10).await;
+    let app = TestApp::start_with_own_redis(|settings| settings.keep_events = 10).await;
+    stock_up(&app).await;
     buy(&app, 20).await;
     let mut redis = app.redis_of(1).await;
     let info: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await.unwrap();
