@@ -17,6 +17,7 @@ const ASK_MS: u64 = 500;
 const HOLD: Nanos = 250 * MS;
 const AHEAD_MIN: i64 = 16;
 const PAUSE: Nanos = 5 * MS;
+const PAUSE_MAX: Nanos = 40 * MS;
 const READINGS_MAX: usize = 8;
 
 /// Units that are waited for: each buyer wants one.
@@ -160,6 +161,7 @@ impl Desk {
 
     async fn ask(&self, world: &Rc<World>, node: usize, cell: u16, wanted: i64) -> Came {
         let (began, home) = (world.clock.now(), self.home);
+        let mut pause = PAUSE;
         while world.clock.now() - began < PATIENCE {
             if cell != home
                 && let Some(came) = self.ask_home(world, node, cell, wanted).await
@@ -183,7 +185,8 @@ impl Desk {
             if !self.recall(world, node, wanted, &counted).await {
                 return Came::Refused;
             }
-            world.clock.sleep(PAUSE).await;
+            world.clock.sleep(pause).await;
+            pause = PAUSE_MAX.min(2 * pause);
         }
         Came::Refused
     }

@@ -32,8 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// wait for a cell whose node died.
 const ASK_MS: u64 = 500;
 
-/// Pause between two rounds that brought nothing: somebody else's transfer is under way.
+/// Pause after a round that brought nothing: somebody else's transfer is under way. It doubles with each, up to the longest,
+/// since what came to another cell is held there for a while, and each round reads all cells.
 const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(40);
 
 /// Fewer units are bought before more could come, so that nothing is asked for ahead.
 const AHEAD_MIN: i64 = 16;
@@ -175,6 +177,7 @@ impl Desk {
     /// Asks until units came, or are proven not to be there.
     async fn ask(&self, pool: Pool, cell: CellId, least: i64, wanted: i64) -> Result<Asked, ScriptError> {
         let (began, home) = (Instant::now(), pool.home(self.scripts.cells()));
+        let mut pause = PAUSE;
         while began.elapsed() < PATIENCE {
             let since = Instant::now();
             if cell != home
@@ -208,7 +211,8 @@ impl Desk {
                 return Ok(Asked::Short { left, since });
             }
             self.recall(pool, wanted, &counted).await?;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = PAUSE_MAX.min(2 * pause);
         }
         Err(ScriptError::Refused(format!("units of {pool} are on their way between cells")))
     }
