@@ -80,7 +80,7 @@ impl PrivateMysql {
     /// `root` can log in.
     ///
     /// # Errors
-    /// When the initialisation fails, or the server is not ready within 60 seconds after it.
+    /// When the initialisation fails, or the server is not ready within two minutes after it.
     pub async fn start(
         binaries: &ServerBinaries,
         data_dir: &Path,
@@ -106,7 +106,7 @@ impl PrivateMysql {
     /// Starts the server again on the same port with the same data; kills it first if it is alive.
     ///
     /// # Errors
-    /// When the server is not ready within 60 seconds.
+    /// When the server is not ready within two minutes.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.process.kill().await;
         self.process = launch(&self.mysqld, &self.data_dir, self.port, &self.options).await?;

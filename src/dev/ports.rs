@@ -1,14 +1,15 @@
 //! Loopback ports for private servers: free, the same at every start, and never a standard one.
 
 use std::{
-    collections::HashSet,
-    fs,
+    collections::HashMap,
+    env,
+    fs::{self, File, TryLockError},
     hash::{BuildHasher, RandomState},
     io,
     net::{Ipv4Addr, TcpListener},
     ops::Range,
     path::Path,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -31,8 +32,12 @@ const BUS_OFFSET: u16 = 10_000;
 /// Where ports of such servers are taken from, so that both are in [`RANGE`].
 const CLUSTER_RANGE: Range<u16> = RANGE.start..RANGE.end - BUS_OFFSET;
 
-/// Ports given out by this process, so that two servers about to start never get the same one.
-static GIVEN_OUT: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// Ports given out by this process, so that two servers about to start never get the same one. The locks keep other
+/// processes off a port until a server sits on it, and end with this process.
+static GIVEN_OUT: LazyLock<Mutex<HashMap<u16, Option<File>>>> = LazyLock::new(Mutex::default);
+
+/// Where those locks are, in the folder for temporary files: an empty file for each port.
+const LOCKS: &str = "firstcome-ports";
 
 /// The port that `name` had in `data_dir` at its last start, if it is free; else a new one, which
 /// is remembered there as `name.port`. Creates `data_dir`.
@@ -60,8 +65,7 @@ async fn remember(data_dir: &Path, name: &str, offsets: &[u16]) -> io::Result<u1
     let last = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse::<u16>().ok());
     if let Some(port) = last.filter(|port| is_allowed(*port)) {
         for _ in 0..HANDOVER_MS / 100 {
-            if are_free(port, offsets) {
-                given_out().extend(offsets.iter().map(|it| port + it));
+            if are_free(port, offsets) && give_out(port, offsets, Whose::Remembered) {
                 return Ok(port);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -94,16 +98,48 @@ fn find(range: Range<u16>, offsets: &[u16]) -> io::Result<u16> {
         let random = RandomState::new().hash_one(attempt);
         let width = u64::from(range.end - range.start);
         let port = range.start + u16::try_from(random % width).unwrap_or(0);
-        if !is_allowed(port) || !are_free(port, offsets) {
-            continue;
-        }
-        let mut given_out = given_out();
-        if offsets.iter().all(|it| !given_out.contains(&(port + it))) {
-            given_out.extend(offsets.iter().map(|it| port + it));
+        if is_allowed(port) && are_free(port, offsets) && give_out(port, offsets, Whose::Nobodys) {
             return Ok(port);
         }
     }
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no free loopback port was found"))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// This process may have given it out before, to the same server.
+    Remembered,
+    Nobodys,
+}
+
+/// Notes the port and those above it as given out, all or none of them.
+fn give_out(port: u16, offsets: &[u16], whose: Whose) -> bool {
+    let mut given_out = given_out();
+    let mut taken = Vec::new();
+    for port in offsets.iter().map(|it| port + it) {
+        if given_out.contains_key(&port) {
+            if whose == Whose::Nobodys {
+                return false;
+            }
+        } else {
+            let Some(lock) = lock(port) else { return false };
+            taken.push((port, lock));
+        }
+    }
+    given_out.extend(taken);
+    true
+}
+
+/// Locks a port against other processes; `None` when one of them has it. Without a lock where no file can be written.
+fn lock(port: u16) -> Option<Option<File>> {
+    let folder = env::temp_dir().join(LOCKS);
+    let file = fs::create_dir_all(&folder).and_then(|()| File::create(folder.join(port.to_string())));
+    let Ok(file) = file else { return Some(None) };
+    match file.try_lock() {
+        Ok(()) => Some(Some(file)),
+        Err(TryLockError::WouldBlock) => None,
+        Err(TryLockError::Error(_)) => Some(None),
+    }
 }
 
 fn is_allowed(port: u16) -> bool {
@@ -118,7 +154,7 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-fn given_out() -> std::sync::MutexGuard<'static, HashSet<u16>> {
+fn given_out() -> MutexGuard<'static, HashMap<u16, Option<File>>> {
     GIVEN_OUT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -130,10 +166,17 @@ mod tests {
     async fn a_server_of_a_cluster_has_two_ports() {
         let folder = tempfile::tempdir().unwrap();
         let first = remembered_with_bus(folder.path(), "redis").await.unwrap();
-        assert!(RANGE.contains(&(first + BUS_OFFSET)) && given_out().contains(&(first + BUS_OFFSET)));
+        assert!(RANGE.contains(&(first + BUS_OFFSET)) && given_out().contains_key(&(first + BUS_OFFSET)));
         assert_eq!(remembered_with_bus(folder.path(), "redis").await.unwrap(), first);
         let _squatter = TcpListener::bind((Ipv4Addr::LOCALHOST, first + BUS_OFFSET)).unwrap();
         assert_ne!(remembered_with_bus(folder.path(), "redis").await.unwrap(), first);
+    }
+
+    #[test]
+    fn a_port_that_is_given_out_is_locked() {
+        let port = free().unwrap();
+        let elsewhere = File::open(env::temp_dir().join(LOCKS).join(port.to_string())).unwrap();
+        assert!(matches!(elsewhere.try_lock(), Err(TryLockError::WouldBlock)));
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use crate::dev::{
 };
 
 /// How long a server may take until it answers its clients, first initialisation apart.
-pub const START_DEADLINE: Duration = Duration::from_secs(60);
+pub const START_DEADLINE: Duration = Duration::from_secs(120);
 /// How often a starting or stopping server is looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// How often a running server is looked at, to notice that it died.
@@ -85,7 +85,7 @@ impl ServerProcess {
         Ok(process)
     }
 
-    /// Asks `probe` until it answers `Ok`, which it must do within 60 seconds.
+    /// Asks `probe` until it answers `Ok`, which it must do within two minutes.
     ///
     /// # Errors
     /// When the server ends first, or is not ready in time; both quote the end of its log.

@@ -68,7 +68,7 @@ impl PrivateRabbitmq {
     /// are remembered in `data_dir`.
     ///
     /// # Errors
-    /// When it does not get there within 60 seconds.
+    /// When it does not get there within two minutes.
     pub async fn start(
         binaries: &ServerBinaries,
         data_dir: &Path,

@@ -70,7 +70,7 @@ impl PrivateCluster {
     /// Starts all servers, and waits until they have all slots and all replicas.
     ///
     /// # Errors
-    /// When they do not get there within 60 seconds.
+    /// When they do not get there within two minutes.
     pub async fn start(
         binaries: &ServerBinaries,
         data_dir: &Path,

@@ -64,7 +64,7 @@ impl PrivateRedis {
     /// Starts Redis and waits until it has loaded its data and answers PING.
     ///
     /// # Errors
-    /// When it does not get there within 60 seconds.
+    /// When it does not get there within two minutes.
     pub async fn start(
         binaries: &ServerBinaries,
         data_dir: &Path,

@@ -23,7 +23,7 @@ use crate::{mysql, telemetry};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How long the first opening of all cells may take.
-const OPENING: Duration = Duration::from_secs(60);
+const OPENING: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub struct DevOptions {

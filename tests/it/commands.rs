@@ -32,7 +32,7 @@ impl Dev {
 
     /// What `endpoints.json` says, once this process has written it.
     pub async fn endpoints(&mut self) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_secs(300);
         loop {
             let text = std::fs::read_to_string(self.folder.join("endpoints.json")).unwrap_or_default();
             let endpoints: Value = serde_json::from_str(&text).unwrap_or_default();

@@ -8,6 +8,9 @@ const UNITS: i64 = 400;
 /// Requests of each user that the primary has not read yet when it stops.
 const HANGING: usize = 5;
 
+/// How long a node waits for an answer, in ms, where it is to hear those of a primary that wakes at its replica's promotion.
+const PATIENT_MS: u64 = 10_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wakes {
     /// When its cells sell elsewhere.
@@ -40,7 +43,12 @@ async fn executed(stage: &Stage, server: usize) -> (u64, u64) {
 }
 
 async fn goes_on(wakes: Wakes) {
-    let stage = Stage::start().await;
+    let stage = Stage::start_with(|settings| {
+        if wakes == Wakes::AtThePromotion {
+            settings.redis_reply_timeout_ms = PATIENT_MS;
+        }
+    })
+    .await;
     stage.app.product_with(PRODUCT, PRICE, UNITS).await;
     let users = rich_users(&stage.app).await;
     let mut told = BTreeSet::new();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use firstcome::app::Role;
 use firstcome::cell::{CellId, Position};
+use firstcome::config::Settings;
 use firstcome::dev::{PrivateCluster, ports};
 use firstcome::ids::{OptionId, ProductId};
 use firstcome::pool::Pool;
@@ -49,10 +50,15 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let cluster = start_cluster_with(true, PASSWORD).await;
         let mut app = start_engine_with(&cluster, |settings| {
             settings.list_staleness_ms = 0;
             settings.persist_wait_ms = 30_000;
+            change(settings);
         })
         .await;
         app.stop_engine().await;
