@@ -11,6 +11,8 @@ pub struct Copies {
     pub home_has: bool,
     /// The cells of which MySQL has a copy of it, or of a newer one.
     pub made: Vec<CellId>,
+    /// The cells of which MySQL has any copy, of whatever age.
+    pub known: Vec<CellId>,
 }
 
 /// A row of a cell: whether it is the home's, the home's event that it is of, and whether it is over.
@@ -39,12 +41,37 @@ pub async fn of_coupon(pool: &MySqlPool, home: CellId, coupon: u64, seq: Seq) ->
     Ok(copies(&rows, home, seq))
 }
 
+/// Products that a cell lists and their homes have deleted, each with the number of the deletion: copies that somebody made
+/// late, of what he had read before.
+pub async fn left_over_products(pool: &MySqlPool, cell: CellId) -> Result<Vec<(u64, Seq)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT c.product_id, h.version FROM products c JOIN products h ON h.product_id = c.product_id \
+         WHERE c.cell = ? AND c.deleted = 0 AND c.home = 0 AND h.home = 1 AND h.deleted = 1 AND c.version < h.version",
+    )
+    .bind(cell.0)
+    .fetch_all(pool)
+    .await
+}
+
+/// The same of campaigns.
+pub async fn left_over_coupons(pool: &MySqlPool, cell: CellId) -> Result<Vec<(u64, Seq)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT c.coupon_id, h.version FROM coupons c JOIN coupons h ON h.coupon_id = c.coupon_id \
+         WHERE c.cell = ? AND c.forgotten = 0 AND c.home = 0 AND h.home = 1 AND h.forgotten = 1 \
+         AND c.version < h.version",
+    )
+    .bind(cell.0)
+    .fetch_all(pool)
+    .await
+}
+
 fn copies(rows: &[Row], home: CellId, seq: Seq) -> Copies {
     let home_row = rows.iter().find(|it| it.0 == home.0 && it.1 && it.2 >= seq);
     let is_gone = home_row.is_some_and(|it| it.3);
-    let others = rows.iter().filter(|it| it.0 != home.0);
-    let made = others.filter(|it| it.2 >= seq || (is_gone && it.3)).map(|it| CellId(it.0)).collect();
-    Copies { home_has: home_row.is_some(), made }
+    let others = || rows.iter().filter(|it| it.0 != home.0);
+    let made = others().filter(|it| it.2 >= seq || (is_gone && it.3)).map(|it| CellId(it.0)).collect();
+    let known = others().map(|it| CellId(it.0)).collect();
+    Copies { home_has: home_row.is_some(), made, known }
 }
 
 #[cfg(test)]

@@ -1,8 +1,16 @@
 //! What is listed is the same in all cells.
 
+use firstcome::across::catalogue::{copy_coupon, copy_product, coupon_description, description};
+use firstcome::ids::{CouponId, ProductId, UserId};
+use firstcome::scripts::copies_due::copies_due;
+use firstcome::scripts::coupon_forget::{CouponForget, Forgetting, coupon_forget};
+use firstcome::scripts::coupon_list::coupon_to_copy;
+use firstcome::scripts::product_list::product_to_copy;
+use firstcome::time::Millis;
 use reqwest::StatusCode;
 use serde_json::json;
 
+use super::super::commands::run;
 use super::super::test_app::eventually;
 use super::{CELLS, eight_cells, users_with};
 
@@ -49,6 +57,59 @@ async fn a_deleted_product_is_gone_from_all_cells() {
             assert_eq!(app.post("/orders", order).await.code(), "product_not_found");
         }
     }
+    app.finish().await;
+}
+
+/// Somebody reads what a home says of a product and of a campaign, and sleeps until all cells have deleted both; then the
+/// copies are made. Goal: nothing of them is sold, and they are gone again. What came and went while a cell was closed is copied
+/// nowhere, and not waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_that_come_late_go_again() {
+    let app = eight_cells().await;
+    let (product, coupon) = (ProductId::new(1).unwrap(), CouponId::new(1).unwrap());
+    let scripts = &app.connections().scripts;
+    let (home, coupon_home) = (scripts.cells().home(product), scripts.cells().coupon_home(coupon));
+    let late = scripts.cells().all().find(|it| *it != home && *it != coupon_home).unwrap();
+    app.product_with(1, 10, 5).await;
+    app.campaign(1, 5, json!({})).await;
+    let (said, of) = product_to_copy(scripts, home, product).await.unwrap().expect("it is listed");
+    let (coupon_said, coupon_of) =
+        coupon_to_copy(scripts, coupon_home, coupon).await.unwrap().expect("it is open");
+    let is_everywhere = async || {
+        let due = async |cell| copies_due(scripts, cell, 10).await.unwrap().is_empty();
+        due(home).await && due(coupon_home).await
+    };
+    eventually!(is_everywhere().await);
+    let gone = app.send(reqwest::Method::DELETE, "/admin/products/1", &[], "").await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{gone:?}");
+    let ended = Forgetting::Ended { before_ms: Millis::MAX };
+    assert_eq!(coupon_forget(scripts, coupon_home, coupon, ended).await.unwrap(), CouponForget::Forgotten);
+    eventually!(is_everywhere().await);
+
+    assert!(copy_product(scripts, late, &description(said), of).await.unwrap());
+    assert!(copy_coupon(scripts, late, &coupon_description(coupon_said), coupon_of).await.unwrap());
+    let user = (1..).find(|it| scripts.cells().of_user(UserId::new(*it).unwrap()) == late).unwrap();
+    app.user_with(user, 1_000).await;
+    let order = json!({ "userId": user, "items": [{ "productId": 1, "quantity": 1 }] });
+    assert_eq!(app.post("/orders", order.clone()).await.code(), "out_of_stock");
+    let issued = app.post("/coupons/1/issue", json!({ "userId": user })).await;
+    assert_eq!(issued.code(), "coupon_sold_out", "{issued:?}");
+    eventually!(app.post("/orders", order.clone()).await.code() == "product_not_found");
+    let issue = async || app.post("/coupons/1/issue", json!({ "userId": user })).await;
+    eventually!(issue().await.code() == "coupon_not_found");
+
+    let other =
+        (2..).map(|it| ProductId::new(it).unwrap()).find(|it| scripts.cells().home(*it) != late).unwrap();
+    assert!(run(&app, &["cell", "close", &late.to_string()]).status.success());
+    // It is listed; how many there are in all cells cannot be told.
+    let listed = json!({ "name": "Cup", "price": 10, "stock": 5 });
+    assert_eq!(app.put(&format!("/admin/products/{other}"), listed).await.code(), "cell_closed");
+    let gone = app.send(reqwest::Method::DELETE, &format!("/admin/products/{other}"), &[], "").await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{gone:?}");
+    assert!(run(&app, &["cell", "open", &late.to_string()]).status.success());
+    let other_home = scripts.cells().home(other);
+    let due = async || copies_due(scripts, other_home, 10).await;
+    eventually!(due().await.is_ok_and(|it| it.is_empty()));
     app.finish().await;
 }
 
