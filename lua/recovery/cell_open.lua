@@ -8,7 +8,7 @@
 -- ARGV
 --   1  token    the gate's text while this recovery owns the cell
 --   2  epoch    the new epoch
---   3  doubtful 1: the data was kept, and a restart may still bring back what was cut off; 0: it was rebuilt
+--   3  doubtful 1: a restart may still bring back what was cut off; 0: it cannot, or nothing can be done about it
 -- RETURNS  {outcome}
 --   SUPERSEDED  another recovery has the cell
 --   OPENED

@@ -212,20 +212,27 @@ impl Scripts {
         connection: &mut OwnConnection,
         cell: CellId,
     ) -> Result<bool, RedisError> {
-        let Some(set) = self.slot(cell).set.load_full() else { return Ok(false) };
+        let Some(fence) = self.checked(connection, cell).await? else { return Ok(false) };
+        self.load_all(connection, cell, &fence).await?;
+        Ok(true)
+    }
+
+    /// The fence that this node works behind, where the server of `connection` was checked in its epoch since it started, and
+    /// the gate is open.
+    pub async fn checked(
+        &self,
+        connection: &mut OwnConnection,
+        cell: CellId,
+    ) -> Result<Option<Fence>, RedisError> {
+        let Some(set) = self.slot(cell).set.load_full() else { return Ok(None) };
         // The fence script itself compares the gate, and the replid where there are replicas.
         let mut fence = redis::cmd("EVALSHA");
         fence.arg(&set.digests[Script::Fence as usize]).arg(2).arg(keys::gate(cell)).arg(keys::events(cell));
         match fence.query_async::<(String,)>(connection).await {
-            Ok((word,)) if word == "PRESENT" => {}
-            Ok(_) => return Ok(false),
-            Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
+            Ok((word,)) => Ok((word == "PRESENT").then(|| set.fence.clone())),
+            Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
+            Err(error) => Err(error),
         }
-        self.load_all(connection, cell, &set.fence).await?;
-        Ok(true)
     }
 
     /// Loads all texts behind one fence: never whatever is adopted by then, which may be the fence of an

@@ -188,8 +188,14 @@ async fn recover(
         base: base(worker, &row, kept, &seen, highest).await?,
         replid: in_recovery.replid().await?,
     };
-    // What is kept after a restart may have the rest of a cut script in its file: see `rewrite.rs`.
-    let doubtful = !must_rebuild && because != Because::Replicas;
+    // After a restart the file may have the rest of a cut script, unless it was empty: see `rewrite.rs`.
+    let doubtful = match because {
+        Because::NotRewritten => false,
+        Because::Replicas => must_rebuild,
+        Because::Closed | Because::Gap | Because::Asked => {
+            !must_rebuild || seen.newest != Position::default()
+        }
+    };
     open(worker, in_recovery, found, doubtful).await
 }
 

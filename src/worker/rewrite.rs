@@ -2,8 +2,9 @@
 //!
 //! A file that was cut inside a script ends in a MULTI without its EXEC. Redis (7.0.15, tried) drops the half-done commands
 //! when it loads the file, but leaves them in it, and appends what comes later behind them: so the next restart carries
-//! the lost half out after all. Until the file was written anew, a kept cell therefore stays marked as suspect, and a
-//! restart meanwhile is met with a rebuild.
+//! the lost half out after all. Until the file was written anew, a cell therefore stays marked as suspect, and a restart
+//! meanwhile is met with a rebuild. That holds for a rebuilt cell too: it has none of the keys that only the lost half makes, so
+//! that nothing in the file would take them away.
 
 use std::time::Duration;
 
@@ -63,9 +64,9 @@ pub(super) async fn run(worker: Worker, cell: CellId, stop: CancellationToken) {
 }
 
 /// All of it on one connection that never reconnects: what one server says must not be taken for another's, nor for the
-/// same one's after a restart.
+/// same one's after a restart. And only once the server was checked since it started: before, it may have the rest of a cut
+/// script, which a new file would hold for good.
 async fn look(worker: &Worker, cell: CellId, kept: &mut Option<OwnConnection>) -> Result<Found, RedisError> {
-    let Some(fence) = worker.scripts.fence(cell) else { return Ok(Found::NoMark) };
     // Most cells bear none: they need no connection of their own to be asked.
     if kept.is_none() && !worker.scripts.is_suspect(cell).await? {
         return Ok(Found::NoMark);
@@ -74,6 +75,7 @@ async fn look(worker: &Worker, cell: CellId, kept: &mut Option<OwnConnection>) -
     if !connection.exists::<_, bool>(keys::suspect(cell)).await? {
         return Ok(Found::NoMark);
     }
+    let Some(fence) = worker.scripts.checked(connection, cell).await? else { return Ok(Found::NoMark) };
     let file = AppendOnlyFile::of(connection).await?;
     if !file.is_kept || (file.is_written && !file.is_being_written) {
         return Ok(match trust(connection, cell, fence.epoch).await? {

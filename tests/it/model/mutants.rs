@@ -8,10 +8,10 @@ use firstcome::scripts::{Script, loaded_text};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::net::TcpListener;
 
-use super::super::test_servers::fresh_folder;
+use super::super::test_redis::stopped_redis;
 use super::proxy::{Swap, proxy};
 use super::rules::EPOCH;
-use super::world::{STREAM_BOUND, World, redis};
+use super::world::{STARTS_AT_MS, STREAM_BOUND, World};
 use super::{SEQUENCES, fixed, run_sequences, runtime};
 
 /// A script with something wrong in it: `from`, which it has once, is `to`.
@@ -94,12 +94,12 @@ fn loaded(body: &str) -> String {
 fn survivors(next: &Mutex<std::slice::Iter<'_, Mutant>>) -> Vec<String> {
     let (runtime, swap) = (runtime(), Swap::default());
     let world = runtime.block_on(async {
-        let (redis, clock) = redis(&fresh_folder()).await;
+        let (redis, clock) = stopped_redis(STARTS_AT_MS).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}/", listener.local_addr().unwrap());
         let to = redis.url().trim_start_matches("redis://").trim_end_matches('/').to_owned();
         tokio::spawn(proxy(listener, to, swap.clone()));
-        World::open(url, redis, clock).await
+        World::open(url, redis.into(), clock).await
     });
     let mut survivors = Vec::new();
     loop {

@@ -1,11 +1,8 @@
-//! A cell of its own on a real Redis whose clock stands still until a sequence moves it. No worker and no MySQL: the
-//! sequences do what a worker would.
-
-use std::path::Path;
+//! A cell of its own on a real Redis, or on a cluster, whose clock stands still until a sequence moves it. No worker and no
+//! MySQL: the sequences do what a worker would.
 
 use firstcome::cell::{CellId, Cells, Fence, Position};
 use firstcome::config::Authorities;
-use firstcome::dev::{PrivateRedis, RedisOptions};
 use firstcome::scripts::Scripts;
 use firstcome::scripts::connect::{OwnConnection, RedisServer};
 use firstcome::scripts::recovery::CellInRecovery;
@@ -13,7 +10,7 @@ use firstcome::time::Millis;
 
 use super::super::cell_dump::Dump;
 use super::super::test_clock::TestClock;
-use super::super::test_servers::{fresh_folder, start_redis};
+use super::super::test_redis::TestRedis;
 use super::outcomes::Outcomes;
 use super::rules::{EPOCH, Model, OPENER};
 
@@ -23,7 +20,7 @@ const CELL: CellId = CellId(0);
 pub const STREAM_BOUND: u64 = 1_000_000;
 
 /// Ten minutes before a full hour, in the year 2027.
-const STARTS_AT_MS: Millis = 500_000 * 3_600_000 - 600_000;
+pub const STARTS_AT_MS: Millis = 500_000 * 3_600_000 - 600_000;
 
 /// Empties the cell, and begins its log anew.
 const EMPTY: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('DEL', key) end
@@ -43,28 +40,27 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return all";
 
-/// One Redis, and the scripts loaded into it.
+/// One Redis or cluster, and the scripts loaded into it.
 pub struct World {
     pub scripts: Scripts,
     pub clock: TestClock,
     pub connection: OwnConnection,
     /// Records what `scripts` counts. They ask for each of their metrics once, so a world has one recorder for its life.
     pub outcomes: Outcomes,
-    _redis: PrivateRedis,
+    _redis: TestRedis,
 }
 
 impl World {
     pub async fn start() -> Self {
-        let folder = fresh_folder();
-        let (redis, clock) = redis(&folder).await;
+        let (redis, clock) = TestRedis::with_clock(STARTS_AT_MS).await;
         Self::open(redis.url(), redis, clock).await
     }
 
     /// Opens the cell in its first epoch. The scripts are called at `url`, which leads to that Redis.
-    pub async fn open(url: String, redis: PrivateRedis, clock: TestClock) -> Self {
+    pub async fn open(url: String, redis: TestRedis, clock: TestClock) -> Self {
         let patience = std::time::Duration::from_secs(20);
         let server = RedisServer::new(&url, &Authorities::default(), patience).unwrap();
-        let own = RedisServer::new(&redis.url(), &Authorities::default(), patience).unwrap();
+        let own = RedisServer::new(&redis.url_of(CELL), &Authorities::default(), patience).unwrap();
         let scripts = Scripts::connect(server, Cells::new(1).unwrap(), STREAM_BOUND).await.unwrap();
         let taken = CellInRecovery::take(own.own_connection().await.unwrap(), CELL, EPOCH).await;
         let (recovery, _) = taken.expect("nobody else has the cell");
@@ -109,12 +105,4 @@ impl World {
             .map(|(key, kind, ends, words)| (key, (kind.clone(), contents(&kind, words), ends)))
             .collect()
     }
-}
-
-/// A Redis with a clock; it keeps nothing on disk.
-pub async fn redis(folder: &Path) -> (PrivateRedis, TestClock) {
-    let clock = TestClock::new(folder);
-    let extra_args = ["--appendonly", "no"].map(str::to_owned).to_vec();
-    let options = RedisOptions { env: clock.env(), extra_args, ..RedisOptions::default() };
-    (start_redis(folder, options).await, clock)
 }

@@ -9,11 +9,10 @@ use tokio::net::TcpListener;
 use super::super::model::mutants::Mutant;
 use super::super::model::proxy::{Swap, proxy};
 use super::super::model::runtime;
-use super::super::model::world::redis;
-use super::super::test_servers::fresh_folder;
+use super::super::test_redis::stopped_redis;
 use super::rules::cells;
 use super::run::{Carriers, EPOCHS_MAX};
-use super::world::{STREAM_BOUND, World};
+use super::world::{STARTS_AT_MS, STREAM_BOUND, World};
 use super::{SEQUENCES, always_the_same, run_sequences};
 
 /// Mutants at once.
@@ -71,7 +70,7 @@ fn loaded(body: &str, cell: CellId, epoch: u64) -> String {
 async fn put_in_place(world: &World, swap: &Swap, mutant: &Mutant, name: &str) {
     let Mutant { script, from, to, .. } = mutant;
     assert_eq!(script.text().matches(from).count(), 1, "{name}: {from}");
-    let mut connection = world.connection.clone();
+    let mut connection = world.connection(CellId(0));
     swap.lock().unwrap().clear();
     for (cell, epoch) in cells().all().flat_map(|cell| (1..=EPOCHS_MAX).map(move |epoch| (cell, epoch))) {
         let called = redis::Script::new(&loaded(script.text(), cell, epoch)).get_hash().to_owned();
@@ -86,10 +85,10 @@ async fn put_in_place(world: &World, swap: &Swap, mutant: &Mutant, name: &str) {
 fn survivors(next: &Mutex<std::slice::Iter<'_, Mutant>>) -> Vec<String> {
     let (runtime, swap) = (runtime(), Swap::default());
     let world = runtime.block_on(async {
-        let (redis, clock) = redis(&fresh_folder()).await;
+        let (redis, clock) = stopped_redis(STARTS_AT_MS).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}/", listener.local_addr().unwrap());
-        let world = World::open(url, redis, clock).await;
+        let world = World::open(url, redis.into(), clock).await;
         tokio::spawn(proxy(listener, world.address(), swap.clone()));
         world
     });

@@ -1,20 +1,18 @@
-//! Several cells on one real Redis whose clock stands still until a sequence moves it.
+//! Several cells on one real Redis, or on a cluster, whose clock stands still until a sequence moves it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 
 use firstcome::cell::{CellId, Epoch, Fence, Position};
 use firstcome::config::Authorities;
-use firstcome::dev::PrivateRedis;
 use firstcome::pool::Pool;
 use firstcome::scripts::connect::{OwnConnection, RedisServer};
 use firstcome::scripts::{Scripts, keys};
 use firstcome::time::Millis;
 
 use super::super::model::outcomes::Outcomes;
-use super::super::model::world::redis;
 use super::super::test_clock::TestClock;
-use super::super::test_servers::fresh_folder;
+use super::super::test_redis::TestRedis;
 use super::pools::pools;
 use super::rules::{Model, cells};
 
@@ -55,7 +53,7 @@ for _, kept in ipairs(redis.call('KEYS', 'kept' .. ARGV[1] .. '*')) do
 end
 for i = 2, #ARGV do redis.call('SADD', ARGV[1] .. 'gifts', ARGV[i]) end";
 
-/// All that cells have of the pools, in words.
+/// All that a cell has of the pools, in words.
 const LOOK: &str = "local all = {}
 local function add(...) all[#all + 1] = table.concat({...}, ' ') end
 local function or_dash(value) return value or '-' end
@@ -77,27 +75,34 @@ for i = 1, #ARGV, 7 do
 end
 return all";
 
-/// One Redis. Each sequence has its own [`Scripts`], so that its epochs begin with 1 and texts are loaded once for all.
+/// One Redis or cluster. Each sequence has its own [`Scripts`], so that its epochs begin with 1 and texts are loaded once for all.
 pub struct World {
     url: String,
     pub clock: TestClock,
-    pub connection: OwnConnection,
+    /// To the server of each cell.
+    connections: Vec<OwnConnection>,
     pub outcomes: Outcomes,
     loaded: RefCell<HashSet<(CellId, Epoch)>>,
-    redis: PrivateRedis,
+    redis: TestRedis,
 }
 
 impl World {
     pub async fn start() -> Self {
-        let (redis, clock) = redis(&fresh_folder()).await;
+        let (redis, clock) = TestRedis::with_clock(STARTS_AT_MS).await;
         Self::open(redis.url(), redis, clock).await
     }
 
     /// Scripts are called at `url`, which leads to that Redis.
-    pub async fn open(url: String, redis: PrivateRedis, clock: TestClock) -> Self {
-        let connection = server(&redis.url()).own_connection().await.unwrap();
-        clock.stop_at(STARTS_AT_MS);
-        Self { url, clock, connection, outcomes: Outcomes::default(), loaded: RefCell::default(), redis }
+    pub async fn open(url: String, redis: TestRedis, clock: TestClock) -> Self {
+        let mut connections = Vec::new();
+        for cell in cells().all() {
+            connections.push(server(&redis.url_of(cell)).own_connection().await.unwrap());
+        }
+        Self { url, clock, connections, outcomes: Outcomes::default(), loaded: RefCell::default(), redis }
+    }
+
+    pub fn connection(&self, cell: CellId) -> OwnConnection {
+        self.connections[usize::from(cell.0)].clone()
     }
 
     pub fn address(&self) -> String {
@@ -112,14 +117,13 @@ impl World {
     pub async fn begin(&self) -> Scripts {
         self.clock.stop_at(STARTS_AT_MS);
         let scripts = Scripts::connect(server(&self.url), cells(), STREAM_BOUND).await.unwrap();
-        let mut connection = self.connection.clone();
-        redis::cmd("FLUSHALL").arg("SYNC").exec_async(&mut connection).await.unwrap();
+        self.redis.flush_all().await;
         scripts
     }
 
     /// Opens a cell in an epoch, as a recovery does.
     pub async fn open_cell(&self, scripts: &Scripts, cell: CellId, opener: Position, kept: Position) {
-        let (mut connection, fence) = (self.connection.clone(), Fence { epoch: opener.epoch, replid: None });
+        let (mut connection, fence) = (self.connection(cell), Fence { epoch: opener.epoch, replid: None });
         scripts.adopt(cell, fence.clone());
         let mut open = redis::cmd("EVAL");
         open.arg(OPEN).arg(2).arg(keys::gate(cell)).arg(keys::events(cell));
@@ -131,37 +135,40 @@ impl World {
     }
 
     pub async fn keep(&self, cell: CellId) {
-        self.eval(KEEP, vec![tag(cell)]).await;
+        self.eval(cell, KEEP, Vec::new()).await;
     }
 
     pub async fn bring_back(&self, cell: CellId, gifts: &BTreeSet<(Pool, CellId)>) {
         let gifts = gifts.iter().map(|(pool, to)| format!("{pool} {to}"));
-        self.eval(BRING_BACK, [tag(cell)].into_iter().chain(gifts).collect()).await;
+        self.eval(cell, BRING_BACK, gifts.collect()).await;
     }
 
     /// As where a server comes back without its data, for the keys of one cell.
     pub async fn lose(&self, cell: CellId) {
         let lose = "for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do redis.call('DEL', key) end";
-        self.eval(lose, vec![tag(cell)]).await;
+        self.eval(cell, lose, Vec::new()).await;
     }
 
-    async fn eval(&self, text: &str, words: Vec<String>) {
+    /// The cell's tag is the first of the words.
+    async fn eval(&self, cell: CellId, text: &str, words: Vec<String>) {
         let mut eval = redis::cmd("EVAL");
-        eval.arg(text).arg(0).arg(words);
-        eval.exec_async(&mut self.connection.clone()).await.unwrap();
+        eval.arg(text).arg(0).arg(tag(cell)).arg(words);
+        eval.exec_async(&mut self.connection(cell)).await.unwrap();
     }
 
     /// What all cells have of the pools.
     pub async fn look(&self) -> BTreeSet<String> {
-        let mut look = redis::cmd("EVAL");
-        look.arg(LOOK).arg(0);
+        let mut all = BTreeSet::new();
         for cell in cells().all() {
+            let mut look = redis::cmd("EVAL");
+            look.arg(LOOK).arg(0);
             for pool in pools() {
                 look.arg(&names(cell, pool));
             }
+            let seen: Vec<String> = look.query_async(&mut self.connection(cell)).await.unwrap();
+            all.extend(seen);
         }
-        let all: Vec<String> = look.query_async(&mut self.connection.clone()).await.unwrap();
-        all.into_iter().collect()
+        all
     }
 }
 
