@@ -9,21 +9,24 @@ use sqlx::{Connection, MySqlConnection};
 
 use crate::cell::CellId;
 
-/// A worker that was not heard of for so long is taken for dead.
-const SILENT_SECONDS: u32 = 5;
-
 /// The name of a cell's lock; each database has locks of its own.
 const LOCK: &str = "CONCAT('firstcome.work.', ?, '.', LEFT(SHA2(DATABASE(), 256), 16))";
 
-/// The connection that has a worker's locks. They end with it, and it ends when the worker dies or sleeps.
+/// The connection that has a worker's locks: one by its own name, and one for each of its cells. They end with it, and it ends
+/// when the worker dies or sleeps; so nobody has cells who is not counted, nor the other way round.
 pub struct Shares {
     connection: MySqlConnection,
 }
 
 impl Shares {
-    pub async fn connect(pool: &MySqlPool) -> Result<Self, sqlx::Error> {
+    pub async fn connect(pool: &MySqlPool, worker: &str) -> Result<Self, sqlx::Error> {
         let mut connection = MySqlConnection::connect_with(&pool.connect_options()).await?;
         super::prepare_session(&mut connection).await?;
+        // Its last connection may not have ended yet.
+        sqlx::query("DO GET_LOCK(CONCAT('firstcome.worker.', ?), 5)")
+            .bind(worker)
+            .execute(&mut connection)
+            .await?;
         Ok(Self { connection })
     }
 
@@ -37,9 +40,8 @@ impl Shares {
             .execute(&mut self.connection)
             .await?;
         let (live,): (i64,) = sqlx::query_as(
-            "SELECT COUNT(*) FROM workers WHERE seen_at > UTC_TIMESTAMP(3) - INTERVAL ? SECOND",
+            "SELECT COUNT(*) FROM workers WHERE IS_USED_LOCK(CONCAT('firstcome.worker.', worker)) IS NOT NULL",
         )
-        .bind(SILENT_SECONDS)
         .fetch_one(&mut self.connection)
         .await?;
         Ok(live.max(1) as u64)

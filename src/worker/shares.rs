@@ -3,7 +3,7 @@
 //! Nothing depends on it but the work that is done twice otherwise: two workers on one cell do no harm. So a worker that
 //! cannot reach MySQL goes on with what it has; when it can again, it lets go of what others took meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,9 @@ use crate::mysql::shares::Shares;
 
 /// How often a worker tells that it lives, and looks for cells that nobody has.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the loops of a cell may take to end.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// What a worker works on.
 struct Held {
@@ -30,9 +33,12 @@ impl Held {
         Self { loops, stop }
     }
 
-    async fn end(self) {
+    /// Waits until the batches at hand are written, within reason: a loop that hangs keeps no other worker from the cell.
+    async fn end(self, cell: CellId) {
         self.stop.cancel();
-        self.loops.wait().await;
+        if tokio::time::timeout(ENDING, self.loops.wait()).await.is_err() {
+            tracing::warn!(%cell, loops = self.loops.len(), "loops of a cell that others may have do not end");
+        }
     }
 }
 
@@ -40,11 +46,10 @@ impl Held {
 pub(super) async fn run(worker: &Worker, stop: CancellationToken) {
     let name = uuid::Uuid::now_v7().to_string();
     let mut held: BTreeMap<CellId, Held> = BTreeMap::new();
-    let mut free_before = BTreeSet::new();
     let mut shares = None;
     let mut trouble = Trouble::default();
     while !stop.is_cancelled() {
-        match look(worker, &name, &mut shares, &mut held, &mut free_before).await {
+        match look(worker, &name, &mut shares, &mut held).await {
             Ok(()) => trouble.is_over(),
             Err(error) => {
                 shares = None;
@@ -56,9 +61,8 @@ pub(super) async fn run(worker: &Worker, stop: CancellationToken) {
         metrics::gauge!("firstcome_worker_cells").set(held.len() as f64);
         stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
-    futures::future::join_all(held.into_values().map(Held::end)).await;
+    futures::future::join_all(held.into_iter().map(|(cell, it)| it.end(cell))).await;
     if let Some(mut shares) = shares {
-        // Else the others wait until this one is taken for dead.
         let _ = shares.leave(&name).await;
     }
 }
@@ -76,17 +80,16 @@ async fn look(
     name: &str,
     kept: &mut Option<Shares>,
     held: &mut BTreeMap<CellId, Held>,
-    free_before: &mut BTreeSet<CellId>,
 ) -> Result<(), sqlx::Error> {
     if kept.is_none() {
-        let mut shares = Shares::connect(&worker.mysql).await?;
+        let mut shares = Shares::connect(&worker.mysql, name).await?;
         // The locks went with the connection before; what others took since is theirs.
         for cell in held.keys().copied().collect::<Vec<_>>() {
             if !shares.try_take(cell).await? {
                 let lost = held.remove(&cell).expect("it was named");
                 tracing::info!(%cell, "another worker has this cell now");
                 tokio::spawn(async move {
-                    lost.end().await;
+                    lost.end(cell).await;
                     tell_nothing(cell);
                 });
             }
@@ -101,16 +104,13 @@ async fn look(
     {
         tell_nothing(cell);
         // Its lock is given back when its loops have ended: whoever comes finds the batch at hand written.
-        surplus.end().await;
+        surplus.end(cell).await;
         shares.release(cell).await?;
     }
-    let free = shares.free_cells().await?;
-    for cell in &free {
-        // One that stays free was of a worker that is dead and still counted.
-        if (held.len() < share || free_before.contains(cell)) && shares.try_take(*cell).await? {
-            held.insert(*cell, Held::start(worker, *cell));
+    for cell in shares.free_cells().await? {
+        if held.len() < share && shares.try_take(cell).await? {
+            held.insert(cell, Held::start(worker, cell));
         }
     }
-    *free_before = free;
     Ok(())
 }

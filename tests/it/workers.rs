@@ -103,25 +103,40 @@ async fn buy(app: &TestApp, times: usize) {
     }
 }
 
+/// Waits until workers have so many cells each.
+async fn until_shared(app: &TestApp, expected: &[i64]) {
+    let sql = "SELECT COUNT(*) FROM cells GROUP BY IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', \
+               LEFT(SHA2(DATABASE(), 256), 16))) ORDER BY 1";
+    let workers = "SELECT CAST(seen_at AS CHAR) FROM workers";
+    let mysql = &app.connections().mysql;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let shares: Vec<i64> = sqlx::query_scalar(sql).fetch_all(mysql).await.unwrap();
+        // Cells that nobody has would be a share of their own.
+        let free = app.count(
+            "SELECT COUNT(*) FROM cells WHERE IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', \
+                              LEFT(SHA2(DATABASE(), 256), 16))) IS NULL",
+        );
+        if free.await == 0 && shares == expected {
+            return;
+        }
+        if Instant::now() > deadline {
+            let workers: Vec<String> = sqlx::query_scalar(workers).fetch_all(mysql).await.unwrap();
+            panic!("cells are shared as {shares:?}, not as {expected:?}; workers were seen at {workers:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Goal: of several workers each takes its share of the cells; what a dead one had is taken over, and a new one gets some.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_share_the_cells() {
     let app = TestApp::start_with(|settings| settings.cells = 8).await;
-    let locked = "SELECT COUNT(*) FROM cells WHERE IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', \
-                  LEFT(SHA2(DATABASE(), 256), 16))) IS NOT NULL";
-    let sharers = "SELECT COUNT(DISTINCT IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', \
-                   LEFT(SHA2(DATABASE(), 256), 16)))) FROM cells";
-    let largest = "SELECT MAX(held) FROM (SELECT COUNT(*) AS held FROM cells GROUP BY \
-                   IS_USED_LOCK(CONCAT('firstcome.work.', cell, '.', LEFT(SHA2(DATABASE(), 256), 16)))) shares";
-    eventually!(app.count(locked).await == 8 && app.count(sharers).await == 1);
+    until_shared(&app, &[8]).await;
     let second = EngineProcess::start(&app.settings, "worker");
-    eventually!(
-        app.count(locked).await == 8 && app.count(sharers).await == 2 && app.count(largest).await == 4
-    );
+    until_shared(&app, &[4, 4]).await;
     let third = EngineProcess::start(&app.settings, "worker");
-    eventually!(
-        app.count(locked).await == 8 && app.count(sharers).await == 3 && app.count(largest).await == 3
-    );
+    until_shared(&app, &[2, 3, 3]).await;
     kill_process(Pid::from_raw(second.pid() as i32).unwrap(), Signal::KILL).unwrap();
     kill_process(Pid::from_raw(third.pid() as i32).unwrap(), Signal::STOP).unwrap();
     for user in 1..=40 {
@@ -129,11 +144,9 @@ async fn workers_share_the_cells() {
     }
     // Of the dead and the sleeping, too.
     eventually!(app.count("SELECT COUNT(*) FROM wallets").await == 40);
-    eventually!(app.count(locked).await == 8 && app.count(sharers).await == 1);
+    until_shared(&app, &[8]).await;
     kill_process(Pid::from_raw(third.pid() as i32).unwrap(), Signal::CONT).unwrap();
-    eventually!(
-        app.count(locked).await == 8 && app.count(sharers).await == 2 && app.count(largest).await == 4
-    );
+    until_shared(&app, &[4, 4]).await;
     for user in 1..=40 {
         app.user_with(100 + user, 10).await;
     }

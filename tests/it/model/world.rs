@@ -6,6 +6,7 @@ use firstcome::config::Authorities;
 use firstcome::scripts::Scripts;
 use firstcome::scripts::connect::{OwnConnection, RedisServer};
 use firstcome::scripts::recovery::CellInRecovery;
+use firstcome::scripts::servers::Redis;
 use firstcome::time::Millis;
 
 use super::super::cell_dump::Dump;
@@ -59,9 +60,9 @@ impl World {
     /// Opens the cell in its first epoch. The scripts are called at `url`, which leads to that Redis.
     pub async fn open(url: String, redis: TestRedis, clock: TestClock) -> Self {
         let patience = std::time::Duration::from_secs(20);
-        let server = RedisServer::new(&url, &Authorities::default(), patience).unwrap();
+        let place = Redis::new(&url, &Authorities::default(), patience).unwrap();
         let own = RedisServer::new(&redis.url_of(CELL), &Authorities::default(), patience).unwrap();
-        let scripts = Scripts::connect(server, Cells::new(1).unwrap(), STREAM_BOUND).await.unwrap();
+        let scripts = Scripts::connect(place, Cells::new(1).unwrap(), STREAM_BOUND).await.unwrap();
         let taken = CellInRecovery::take(own.own_connection().await.unwrap(), CELL, EPOCH).await;
         let (recovery, _) = taken.expect("nobody else has the cell");
         scripts.adopt(CELL, Fence { epoch: EPOCH, replid: None });

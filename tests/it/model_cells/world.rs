@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use firstcome::cell::{CellId, Epoch, Fence, Position};
 use firstcome::config::Authorities;
 use firstcome::pool::Pool;
 use firstcome::scripts::connect::{OwnConnection, RedisServer};
+use firstcome::scripts::servers::Redis;
 use firstcome::scripts::{Scripts, keys};
 use firstcome::time::Millis;
 
@@ -20,6 +22,9 @@ use super::rules::{Model, cells};
 pub const STREAM_BOUND: u64 = 1_000_000;
 
 pub const STARTS_AT_MS: Millis = 1_800_000_000_000;
+
+/// Generous: a slow machine fails no test.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Number of the first entry of a cell's first log.
 pub const OPENER: u64 = 100;
@@ -116,7 +121,8 @@ impl World {
     /// An empty shop whose cells nobody has opened.
     pub async fn begin(&self) -> Scripts {
         self.clock.stop_at(STARTS_AT_MS);
-        let scripts = Scripts::connect(server(&self.url), cells(), STREAM_BOUND).await.unwrap();
+        let place = Redis::new(&self.url, &Authorities::default(), PATIENCE).unwrap();
+        let scripts = Scripts::connect(place, cells(), STREAM_BOUND).await.unwrap();
         self.redis.flush_all().await;
         scripts
     }
@@ -177,7 +183,7 @@ fn tag(cell: CellId) -> String {
 }
 
 fn server(url: &str) -> RedisServer {
-    RedisServer::new(url, &Authorities::default(), std::time::Duration::from_secs(20)).unwrap()
+    RedisServer::new(url, &Authorities::default(), PATIENCE).unwrap()
 }
 
 /// Keys of a cell and a pool, in the order in which [`LOOK`] wants them.
