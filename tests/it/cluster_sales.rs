@@ -17,7 +17,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use self::sale::{Answered, Plan, Sale, Shop, UNITS};
 use super::test_app::{TestApp, eventually};
-use super::test_cluster::{CELLS, cells_on, epoch, server_of, start_cluster, start_engine_with};
+use super::test_cluster::{CELLS, cells_on, epoch, found_on, server_of, start_cluster, start_engine_with};
 
 mod mixed;
 mod sale;
@@ -97,7 +97,7 @@ async fn a_sale_outlives_a_failover() {
             if !at_once {
                 wait_for_recoveries(&app, &epochs).await;
             } else {
-                eventually!(server_of(&app, cluster, victim) != dead);
+                eventually!(found_on(&app, cluster, victim).is_some_and(|it| it != dead));
             }
             cluster.servers[dead].restart().await.unwrap();
             wait_for_recoveries(&app, &epochs).await;

@@ -74,8 +74,13 @@ pub fn users_of(cell: CellId) -> impl Iterator<Item = u64> {
 
 /// The server that has a cell, by its place in the cluster, as the engine sees it.
 pub fn server_of(app: &TestApp, cluster: &PrivateCluster, cell: CellId) -> usize {
-    let Address { port, .. } = topology(app).address(cell).expect("a server");
-    (0..cluster.servers.len()).find(|it| cluster.port(*it) == port).expect("a server of this cluster")
+    found_on(app, cluster, cell).expect("a server of this cluster")
+}
+
+/// The same; `None` while no server has it, between the death of one and the promotion of its replica.
+pub fn found_on(app: &TestApp, cluster: &PrivateCluster, cell: CellId) -> Option<usize> {
+    let Address { port, .. } = topology(app).address(cell)?;
+    (0..cluster.servers.len()).find(|it| cluster.port(*it) == port)
 }
 
 pub fn cells_on(app: &TestApp, cluster: &PrivateCluster, server: usize) -> Vec<CellId> {

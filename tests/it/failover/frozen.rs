@@ -72,7 +72,7 @@ async fn goes_on(wakes: Wakes) {
         stage.signal(primary, Signal::CONT);
     }
     for cell in &cells {
-        eventually!(stage.server_of(*cell) == replica);
+        eventually!(stage.is_on(*cell, replica));
         eventually!(epoch(&stage.app, *cell).await > epochs[cell]);
     }
     stage.wait_until_all_sell().await;
@@ -150,7 +150,7 @@ async fn what_a_node_hears_late_of_a_primary_that_slept_is_counted() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     node.sleep();
     for cell in &cells {
-        eventually!(stage.server_of(*cell) == replica);
+        eventually!(stage.is_on(*cell, replica));
         eventually!(epoch(&stage.app, *cell).await > epochs[cell]);
     }
     stage.wait_until_all_sell().await;

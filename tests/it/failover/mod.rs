@@ -22,7 +22,7 @@ use serde_json::json;
 use super::engine_process::EngineProcess;
 use super::test_app::{Answer, TestApp, eventually, read};
 use super::test_cluster::{
-    CELLS, cell_of, cells_on, epoch, server_of, start_cluster_with, start_engine_with, users_of,
+    CELLS, cell_of, cells_on, epoch, found_on, server_of, start_cluster_with, start_engine_with, users_of,
 };
 
 mod frozen;
@@ -87,6 +87,10 @@ impl Stage {
         server_of(&self.app, &self.cluster, cell)
     }
 
+    fn is_on(&self, cell: CellId, server: usize) -> bool {
+        found_on(&self.app, &self.cluster, cell) == Some(server)
+    }
+
     fn cells_on(&self, server: usize) -> Vec<CellId> {
         cells_on(&self.app, &self.cluster, server)
     }
@@ -122,7 +126,7 @@ impl Stage {
         let cells = self.cells_on(primary);
         self.cluster.servers[primary].kill().await;
         for cell in cells {
-            eventually!(self.server_of(cell) == replica);
+            eventually!(self.is_on(cell, replica));
         }
     }
 
