@@ -44,7 +44,7 @@ async fn buy(app: &TestApp) -> StatusCode {
 /// its scripts of before answer nothing; a recovery keeps the data and goes on in a new epoch.
 #[tokio::test]
 async fn a_primary_that_comes_back_is_not_trusted() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with_own_redis(|_| {}).await;
     app.user_with(1, 1_000).await;
     app.product_with(1, 1, 100).await;
     assert_eq!(buy(&app).await, StatusCode::CREATED);
